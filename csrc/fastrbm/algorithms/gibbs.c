@@ -1,0 +1,251 @@
+/*
+ * Block Gibbs sampling: all hidden units given the visible ones, then all visible units given the
+ * hidden ones. O(n_sweeps n_chains N p).
+ *
+ * Chains are independent, so with enough of them every thread takes its own and runs many sweeps
+ * before it meets the others (only to ask the poll); few chains of a large model are advanced by
+ * all threads together, each computing part of the units. Which way is taken changes no number.
+ */
+#include <string.h>
+
+#include "fastrbm/core/bits.h"
+#include "fastrbm/core/poll.h"
+#include "fastrbm/core/workspace.h"
+#include "fastrbm/rbm/check.h"
+#include "fastrbm/rbm/conditional.h"
+
+/* A round between two polls aims at this length. */
+#define ROUND_SECONDS 0.01
+/* Chains that one thread advances at a time. */
+#define BLOCK_CHAINS 64
+
+static size_t take_all(frbm_gibbs_t *g, frbm_workspace_t *w) {
+    const frbm_rbm_t *rbm = &g->rbm;
+    g->visible_stride = frbm_states_stride(&rbm->visible, rbm->dtype);
+    g->hidden_stride = frbm_states_stride(&rbm->hidden, rbm->dtype);
+    g->weights_t =
+        frbm_workspace_take(w, frbm_matrix_size(rbm->hidden.n, rbm->visible.n, rbm->dtype));
+    g->visible = frbm_workspace_take(w, g->n_chains * g->visible_stride);
+    g->hidden = frbm_workspace_take(w, g->n_chains * g->hidden_stride);
+    return frbm_workspace_size(w);
+}
+
+size_t frbm_gibbs_workspace_size(const frbm_rbm_t *rbm, size_t n_chains) {
+    frbm_gibbs_t g = {.rbm = *rbm, .n_chains = n_chains};
+    frbm_workspace_t w = frbm_workspace(NULL);
+    return take_all(&g, &w);
+}
+
+int frbm_gibbs_init(frbm_gibbs_t *gibbs, const frbm_rbm_t *rbm, size_t n_chains, void *workspace,
+                    size_t size) {
+    const int rc = frbm_rbm_check_shape(rbm);
+    if (rc < 0) return rc;
+    if (gibbs == NULL || n_chains == 0 || n_chains >= UINT32_MAX) return FRBM_ERROR_ARGUMENT;
+    if (workspace == NULL || size < frbm_gibbs_workspace_size(rbm, n_chains))
+        return FRBM_ERROR_WORKSPACE;
+    frbm_workspace_t w = frbm_workspace(workspace);
+    memset(gibbs, 0, sizeof *gibbs);
+    gibbs->rbm = *rbm;
+    gibbs->n_chains = n_chains;
+    take_all(gibbs, &w);
+    frbm_weights_transpose(rbm, 0, rbm->hidden.n, gibbs->weights_t);
+    memset(gibbs->visible, 0, n_chains * gibbs->visible_stride);
+    memset(gibbs->hidden, 0, n_chains * gibbs->hidden_stride);
+    return FRBM_OK;
+}
+
+size_t frbm_gibbs_clamp_size(const frbm_rbm_t *rbm, size_t n_rows) {
+    return n_rows * frbm_bit_words(rbm->visible.n) * sizeof(uint64_t);
+}
+
+int frbm_gibbs_clamp(frbm_gibbs_t *gibbs, const frbm_array_t *mask, void *mask_workspace,
+                     size_t size) {
+    if (gibbs == NULL) return FRBM_ERROR_ARGUMENT;
+    gibbs->keep = NULL;
+    gibbs->keep_stride = 0;
+    if (mask == NULL) return FRBM_OK;
+    const size_t words = frbm_bit_words(gibbs->rbm.visible.n);
+    const int rc = frbm_array_check(mask, gibbs->rbm.visible.n);
+    if (rc < 0) return rc;
+    if (mask->n_rows != 1 && mask->n_rows != gibbs->n_chains) return FRBM_ERROR_ARGUMENT;
+    if (mask_workspace == NULL || (uintptr_t)mask_workspace % sizeof(uint64_t) != 0 ||
+        size < frbm_gibbs_clamp_size(&gibbs->rbm, mask->n_rows))
+        return FRBM_ERROR_WORKSPACE;
+    for (size_t r = 0; r < mask->n_rows; ++r)
+        if (!frbm_array_pack_row(mask, r, 0, 1, (uint64_t *)mask_workspace + r * words))
+            return FRBM_ERROR_STATE;
+    gibbs->keep = mask_workspace;
+    gibbs->keep_stride = mask->n_rows == 1 ? 0 : words;
+    return FRBM_OK;
+}
+
+int frbm_gibbs_load(frbm_gibbs_t *gibbs, const frbm_array_t *visible, frbm_where_t *where) {
+    if (gibbs == NULL || visible == NULL) return FRBM_ERROR_ARGUMENT;
+    const int rc = frbm_array_check(visible, gibbs->rbm.visible.n);
+    if (rc < 0) return rc;
+    if (visible->n_rows != gibbs->n_chains) return FRBM_ERROR_ARGUMENT;
+    return frbm_states_load(&gibbs->rbm.visible, gibbs->rbm.dtype, visible, 0, gibbs->n_chains,
+                            gibbs->visible, where);
+}
+
+int frbm_gibbs_start(frbm_gibbs_t *gibbs, double beta, const frbm_exec_t *exec,
+                     const frbm_rng_t *rng) {
+    if (gibbs == NULL || exec == NULL || rng == NULL) return FRBM_ERROR_ARGUMENT;
+    const frbm_layer_t *layer = &gibbs->rbm.visible;
+    const frbm_unit_t *unit = frbm_unit(layer->unit);
+    if (!frbm_beta_ok(unit, beta)) return FRBM_ERROR_BETA;
+    const frbm_stream_t stream =
+        frbm_stream(rng->key, rng->step, FRBM_PURPOSE_START, rng->first_chain);
+    enum { ROWS = 8 };
+    const double zeros[ROWS * FRBM_TILE] = {0}; /* no inputs: as many zero bytes in any type */
+    for (size_t row = 0; row < gibbs->n_chains; row += ROWS)
+        for (size_t first = 0; first < layer->n; first += FRBM_TILE) {
+            const size_t left = layer->n - first, rows = gibbs->n_chains - row;
+            const frbm_tile_t tile = {first, left < FRBM_TILE ? left : FRBM_TILE,
+                                      rows < ROWS ? rows : ROWS, zeros};
+            const frbm_draw_t draw = {stream, (uint32_t)first, (uint32_t)row};
+            const frbm_target_t target = {
+                (char *)gibbs->visible + row * gibbs->visible_stride +
+                    frbm_states_offset(layer, gibbs->rbm.dtype, first),
+                gibbs->visible_stride, NULL, 0};
+            unit->sample(layer, gibbs->rbm.dtype, exec->kernels, &tile, beta, &draw, &target);
+        }
+    return FRBM_OK;
+}
+
+/* One sweep of the chains [begin, end) by a team. */
+static void sweep(const frbm_gibbs_t *g, size_t begin, size_t end, double beta, uint64_t step,
+                  const frbm_exec_t *exec, const frbm_rng_t *rng, const frbm_team_t *team,
+                  void *scratch) {
+    const frbm_rbm_t *rbm = &g->rbm;
+    char *visible = (char *)g->visible + begin * g->visible_stride;
+    char *hidden = (char *)g->hidden + begin * g->hidden_stride;
+    const uint32_t first_row = rng->first_chain + (uint32_t)begin;
+    const frbm_stream_t streams[2] = {
+        frbm_stream(rng->key, step, FRBM_PURPOSE_GIBBS_HIDDEN, first_row),
+        frbm_stream(rng->key, step, FRBM_PURPOSE_GIBBS_VISIBLE, first_row)};
+    const uint64_t *keep = (const uint64_t *)g->keep;
+
+    const frbm_conditional_t up = frbm_hidden_given_visible(rbm, exec->kernels, NULL);
+    const frbm_conditional_job_t draw_hidden = {
+        .source = frbm_states_operand(&rbm->visible, rbm->dtype, visible),
+        .n_rows = end - begin,
+        .beta = beta,
+        .stream = &streams[0],
+        .states = hidden,
+        .stride = g->hidden_stride};
+    frbm_conditional_run(&up, &draw_hidden, team, scratch);
+    frbm_team_barrier(team);
+
+    const frbm_conditional_t down = frbm_visible_given_hidden(rbm, exec->kernels, g->weights_t);
+    const frbm_conditional_job_t draw_visible = {
+        .source = frbm_states_operand(&rbm->hidden, rbm->dtype, hidden),
+        .n_rows = end - begin,
+        .beta = beta,
+        .stream = &streams[1],
+        .states = visible,
+        .stride = g->visible_stride,
+        .keep = keep == NULL ? NULL : keep + begin * g->keep_stride,
+        .keep_stride = g->keep_stride};
+    frbm_conditional_run(&down, &draw_visible, team, scratch);
+    frbm_team_barrier(team);
+}
+
+/* What the threads of a run share. */
+typedef struct {
+    frbm_barrier_t barrier;
+    frbm_poll_t poll;
+    size_t done, round; /* sweeps done, and sweeps of the coming round */
+    int stopped;
+} progress_t;
+
+static void run_team(const frbm_gibbs_t *g, size_t n_sweeps, double beta, const frbm_exec_t *exec,
+                     const frbm_rng_t *rng, int together, progress_t *p) {
+    const frbm_team_t team = frbm_team_here(&p->barrier), alone = frbm_team_alone();
+    _Alignas(FRBM_ALIGNMENT) char scratch[BLOCK_CHAINS * FRBM_TILE * sizeof(double)];
+    const size_t n_blocks = (g->n_chains + BLOCK_CHAINS - 1) / BLOCK_CHAINS;
+    while (p->done < n_sweeps && !p->stopped) {
+        const size_t round = p->round, done = p->done;
+        const double start = frbm_seconds();
+        const size_t first = together ? 0 : frbm_team_begin(&team, n_blocks);
+        const size_t last = together ? n_blocks : frbm_team_end(&team, n_blocks);
+        for (size_t b = first; b < last; ++b) {
+            const size_t begin = b * BLOCK_CHAINS, left = g->n_chains - begin;
+            for (size_t s = 0; s < round; ++s)
+                sweep(g, begin, begin + (left < BLOCK_CHAINS ? left : BLOCK_CHAINS), beta,
+                      rng->step + done + s, exec, rng, together ? &team : &alone, scratch);
+        }
+        frbm_team_barrier(&team); /* everybody has read the round and finished it */
+        if (team.thread == 0) {
+            p->done += round;
+            if (frbm_seconds() - start < ROUND_SECONDS) p->round *= 2;
+            if (p->round > n_sweeps - p->done) p->round = n_sweeps - p->done;
+            p->stopped = frbm_poll(&p->poll);
+        }
+        frbm_team_barrier(&team);
+    }
+}
+
+int frbm_gibbs_run(frbm_gibbs_t *gibbs, size_t n_sweeps, double beta, const frbm_exec_t *exec,
+                   frbm_rng_t *rng) {
+    if (gibbs == NULL || exec == NULL || rng == NULL) return FRBM_ERROR_ARGUMENT;
+    const frbm_rbm_t *rbm = &gibbs->rbm;
+    const int rc = frbm_rbm_check_beta(rbm, beta);
+    if (rc < 0) return rc;
+    if (n_sweeps == 0) return FRBM_OK;
+
+    const double macs = 2.0 * (double)rbm->visible.n * (double)rbm->hidden.n;
+    const double work = (double)n_sweeps * (double)gibbs->n_chains *
+                        (macs + 64.0 * (double)(rbm->visible.n + rbm->hidden.n));
+    const int n_threads = frbm_team_size(exec->n_threads, work);
+    const int together = gibbs->n_chains < (size_t)n_threads * BLOCK_CHAINS;
+    progress_t progress = {{0, 0}, frbm_poll_start(exec), 0, 1, 0};
+    if (n_threads == 1) {
+        run_team(gibbs, n_sweeps, beta, exec, rng, 0, &progress);
+    } else {
+#ifdef _OPENMP
+#pragma omp parallel num_threads(n_threads)
+#endif
+        run_team(gibbs, n_sweeps, beta, exec, rng, together, &progress);
+    }
+    rng->step += progress.done;
+    return progress.done < n_sweeps ? FRBM_STOPPED : FRBM_OK;
+}
+
+int frbm_gibbs_store(const frbm_gibbs_t *gibbs, int side, void *out, int out_dtype,
+                     ptrdiff_t row_stride, ptrdiff_t col_stride) {
+    if (gibbs == NULL || out == NULL) return FRBM_ERROR_ARGUMENT;
+    const frbm_layer_t *layer = frbm_rbm_layer(&gibbs->rbm, side);
+    if (!frbm_states_can_store(layer, out_dtype)) return FRBM_ERROR_DTYPE;
+    frbm_states_store(layer, gibbs->rbm.dtype, gibbs->n_chains,
+                      side == FRBM_HIDDEN ? gibbs->hidden : gibbs->visible, out, out_dtype,
+                      row_stride, col_stride);
+    return FRBM_OK;
+}
+
+int frbm_gibbs_sample(const frbm_rbm_t *rbm, size_t n_chains, size_t n_sweeps, double beta,
+                      void *workspace, size_t size, const frbm_exec_t *exec, frbm_rng_t *rng,
+                      void *v, void *h) {
+    frbm_gibbs_t gibbs;
+    int rc = frbm_gibbs_init(&gibbs, rbm, n_chains, workspace, size);
+    if (rc < 0) return rc;
+    if (v == NULL) return FRBM_ERROR_ARGUMENT;
+    const frbm_array_t start = frbm_array_contiguous(
+        v, frbm_state_dtype(&rbm->visible, rbm->dtype), n_chains, rbm->visible.n);
+    rc = frbm_gibbs_load(&gibbs, &start, NULL);
+    if (rc < 0) return rc;
+    rc = frbm_gibbs_run(&gibbs, n_sweeps, beta, exec, rng);
+    if (rc < 0) return rc;
+    const int sides[2] = {FRBM_VISIBLE, FRBM_HIDDEN};
+    void *const outs[2] = {v, h};
+    for (int s = 0; s < 2; ++s) {
+        const frbm_layer_t *layer = frbm_rbm_layer(rbm, sides[s]);
+        const int dtype = frbm_state_dtype(layer, rbm->dtype);
+        const ptrdiff_t item = (ptrdiff_t)frbm_dtype_size(dtype);
+        if (outs[s] == NULL || n_sweeps == 0) continue;
+        const int stored = frbm_gibbs_store(&gibbs, sides[s], outs[s], dtype,
+                                            (ptrdiff_t)layer->n * item, item);
+        if (stored < 0) return stored;
+    }
+    return rc;
+}

@@ -1,0 +1,321 @@
+/* Epochs of contrastive divergence: workspace, order of the rows, divergence checks, polls. */
+#include "train.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Updates between two divergence checks: a function of the sizes alone. */
+#define CHECK_INTERVAL 256
+/* An update of more multiply-adds than this takes some tens of milliseconds: the check costs
+ * nothing beside it, and the poll must not wait for its end. */
+#define LONG_UPDATE 2e9
+
+/* Multiply-adds of an update, a draw counted as 64. */
+static double update_work(const frbm_rbm_t *rbm, const frbm_train_options_t *o, size_t rows) {
+    const double n = (double)rbm->visible.n, p = (double)rbm->hidden.n, k = (double)o->k;
+    return (double)rows * ((3 + 2 * k) * n * p + 64 * k * (n + p));
+}
+
+static size_t state_bytes(const frbm_rbm_t *rbm, int side, size_t n_rows) {
+    return n_rows * frbm_states_stride(frbm_rbm_layer(rbm, side), rbm->dtype);
+}
+
+static void take_phase(frbm_workspace_t *w, const frbm_rbm_t *rbm, size_t n_rows, int packed,
+                       frbm_phase_t *phase) {
+    const size_t n = rbm->visible.n;
+    phase->states = frbm_workspace_take(
+        w, packed ? state_bytes(rbm, FRBM_VISIBLE, n_rows)
+                  : frbm_matrix_size(n_rows, n, rbm->dtype));
+    phase->states_t =
+        packed && frbm_unit_is_discrete(frbm_unit(rbm->visible.unit))
+            ? (uint64_t *)frbm_workspace_take(w, n * frbm_bit_words(n_rows) * sizeof(uint64_t))
+            : NULL;
+    phase->means = frbm_workspace_take(w, frbm_matrix_size(n_rows, rbm->hidden.n, rbm->dtype));
+    phase->gradient_h = (double *)frbm_workspace_take(
+        w, frbm_row_chunks(n_rows) * (size_t)frbm_unit(rbm->hidden.unit)->n_learned *
+               rbm->hidden.n * sizeof(double));
+}
+
+static void take_all(struct frbm_train_buffers *b, frbm_workspace_t *w, const frbm_rbm_t *rbm,
+                     const frbm_data_t *data, const frbm_train_options_t *o, int n_threads) {
+    const frbm_train_shape_t s = frbm_train_shape(rbm);
+    const size_t batch = o->batch_size < data->n_rows ? o->batch_size : data->n_rows;
+    const size_t chains = frbm_train_chains(o, batch);
+    const int discrete = frbm_unit_is_discrete(frbm_unit(rbm->visible.unit));
+    const int hidden_bits = frbm_unit_is_discrete(frbm_unit(rbm->hidden.unit));
+    b->n_threads = n_threads;
+    b->weights = frbm_workspace_take(w, frbm_matrix_size(s.n, s.p, rbm->dtype));
+    b->velocity = frbm_workspace_take(w, frbm_matrix_size(s.n, s.p, rbm->dtype));
+    b->weights_t = frbm_workspace_take(w, frbm_matrix_size(s.p, s.n, rbm->dtype));
+    for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
+        const frbm_layer_t *layer = frbm_rbm_layer(rbm, side);
+        const int n_learned = frbm_unit(layer->unit)->n_learned;
+        for (int k = 0; k < n_learned; ++k) {
+            b->parameters[side][k] = frbm_workspace_take(w, layer->n * s.real);
+            b->velocities[side][k] = frbm_workspace_take(w, layer->n * s.real);
+        }
+        b->gradient[side] =
+            (double *)frbm_workspace_take(w, (size_t)n_learned * layer->n * sizeof(double));
+    }
+    b->order = (uint32_t *)frbm_workspace_take(w, data->n_rows * sizeof(uint32_t));
+    take_phase(w, rbm, batch, data->packed, &b->data);
+    take_phase(w, rbm, chains, discrete, &b->model);
+    b->start = discrete && !data->packed && !o->persistent
+                   ? frbm_workspace_take(w, state_bytes(rbm, FRBM_VISIBLE, batch))
+                   : NULL;
+    b->hidden = frbm_workspace_take(w, state_bytes(rbm, FRBM_HIDDEN, chains));
+    b->hidden_t = o->samples && hidden_bits
+                      ? (uint64_t *)frbm_workspace_take(
+                            w, s.p * frbm_bit_words(chains) * sizeof(uint64_t))
+                      : NULL;
+    b->good_chains = frbm_workspace_take(w, state_bytes(rbm, FRBM_VISIBLE, chains));
+    b->tile_norms =
+        (double *)frbm_workspace_take(w, s.row_tiles * s.lane_tiles * sizeof(double));
+    b->thread_scratch = frbm_conditional_scratch(rbm->dtype);
+    b->scratch = (char *)frbm_workspace_take(w, (size_t)n_threads * b->thread_scratch);
+}
+
+size_t frbm_train_workspace_size(const frbm_rbm_t *rbm, const frbm_data_t *data,
+                                 const frbm_train_options_t *options, int n_threads) {
+    struct frbm_train_buffers b;
+    frbm_workspace_t w = frbm_workspace(NULL);
+    frbm_workspace_take(&w, sizeof b);
+    take_all(&b, &w, rbm, data, options, n_threads < 1 ? 1 : n_threads);
+    return frbm_workspace_size(&w);
+}
+
+static int check_options(const frbm_data_t *data, const frbm_train_options_t *o) {
+    const int ok = o->k >= 1 && o->batch_size >= 1 && (!o->persistent || o->n_chains >= 1) &&
+                   o->n_chains < UINT32_MAX && o->momentum >= 0 && o->momentum < 1 &&
+                   o->weight_decay >= 0 && o->max_norm >= 0 && isfinite(o->weight_decay) &&
+                   isfinite(o->max_norm) && data->n_rows >= 1 && data->n_rows < UINT32_MAX;
+    return ok ? FRBM_OK : FRBM_ERROR_ARGUMENT;
+}
+
+int frbm_train_init(frbm_train_t *train, const frbm_rbm_t *rbm, const frbm_data_t *data,
+                    const frbm_train_options_t *options, int n_threads, void *workspace,
+                    size_t size) {
+    int rc = frbm_rbm_check(rbm);
+    if (rc < 0) return rc;
+    if (train == NULL || data == NULL || options == NULL) return FRBM_ERROR_ARGUMENT;
+    rc = check_options(data, options);
+    if (rc < 0) return rc;
+    const int discrete = frbm_unit_is_discrete(frbm_unit(rbm->visible.unit));
+    /* Values of discrete units are probabilities of the state 1, which only 0/1 units have. */
+    if (data->packed
+            ? !discrete || data->bits == NULL
+            : frbm_unit(rbm->visible.unit)->storage == FRBM_STORE_SIGNS ||
+                  frbm_array_check(&data->values, rbm->visible.n) < 0)
+        return FRBM_ERROR_ARGUMENT;
+    if (n_threads < 1) n_threads = 1;
+    if (workspace == NULL ||
+        size < frbm_train_workspace_size(rbm, data, options, n_threads))
+        return FRBM_ERROR_WORKSPACE;
+
+    memset(workspace, 0, size);
+    frbm_workspace_t w = frbm_workspace(workspace);
+    struct frbm_train_buffers *b =
+        (struct frbm_train_buffers *)frbm_workspace_take(&w, sizeof *b);
+    take_all(b, &w, rbm, data, options, n_threads);
+    const size_t batch = options->batch_size < data->n_rows ? options->batch_size : data->n_rows;
+    b->check_interval = update_work(rbm, options, batch) > LONG_UPDATE ? 1 : CHECK_INTERVAL;
+    b->work = *rbm;
+    frbm_layer_t *layers[2] = {&b->work.visible, &b->work.hidden};
+    for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side)
+        for (int k = 0; k < frbm_unit(layers[side]->unit)->n_learned; ++k)
+            layers[side]->parameters[k] = b->parameters[side][k];
+
+    memset(train, 0, sizeof *train);
+    train->rbm = *rbm;
+    train->data = *data;
+    train->options = *options;
+    train->buffers = b;
+    if (options->persistent) train->last_chains = options->n_chains;
+    return FRBM_OK;
+}
+
+/* ------------------------------------------------------------------------------------ chains */
+
+int frbm_train_start_chains(frbm_train_t *train, const frbm_rng_t *rng) {
+    if (train == NULL || rng == NULL || !train->options.persistent) return FRBM_ERROR_ARGUMENT;
+    const frbm_layer_t *layer = &train->rbm.visible;
+    const size_t stride = frbm_states_stride(layer, train->rbm.dtype);
+    const frbm_stream_t rows = frbm_stream(rng->key, 0, FRBM_PURPOSE_CHAINS, 0);
+    const frbm_stream_t draws = frbm_stream(rng->key, 1, FRBM_PURPOSE_CHAINS, 0);
+    for (size_t c = 0; c < train->options.n_chains; ++c) {
+        char *chain = (char *)train->buffers->model.states + c * stride;
+        const size_t row =
+            frbm_stream_index(&rows, (uint32_t)c, (uint32_t)train->data.n_rows);
+        if (train->data.packed) {
+            memcpy(chain, (const char *)train->data.bits + row * stride, stride);
+        } else if (!frbm_unit_is_discrete(frbm_unit(layer->unit))) {
+            frbm_array_load_row(&train->data.values, row, train->rbm.dtype, chain);
+        } else { /* probabilities: one draw a unit */
+            uint64_t *bits = (uint64_t *)(void *)chain;
+            memset(bits, 0, stride);
+            for (size_t i = 0; i < layer->n; ++i) {
+                const frbm_philox_block words =
+                    frbm_stream_block(&draws, (uint32_t)c, (uint32_t)(i / 4));
+                const double p = frbm_array_get(&train->data.values, row, i);
+                bits[i / 64] |= (uint64_t)((double)words.c[i % 4] < p * 4294967296.0)
+                                << (i % 64);
+            }
+        }
+    }
+    return FRBM_OK;
+}
+
+int frbm_train_load_chains(frbm_train_t *train, const frbm_array_t *visible,
+                           frbm_where_t *where) {
+    if (train == NULL || visible == NULL || !train->options.persistent)
+        return FRBM_ERROR_ARGUMENT;
+    const int rc = frbm_array_check(visible, train->rbm.visible.n);
+    if (rc < 0) return rc;
+    if (visible->n_rows != train->options.n_chains) return FRBM_ERROR_ARGUMENT;
+    return frbm_states_load(&train->rbm.visible, train->rbm.dtype, visible, 0, visible->n_rows,
+                            train->buffers->model.states, where);
+}
+
+int frbm_train_store_chains(const frbm_train_t *train, void *out, int out_dtype,
+                            ptrdiff_t row_stride, ptrdiff_t col_stride) {
+    if (train == NULL || out == NULL) return FRBM_ERROR_ARGUMENT;
+    if (!frbm_states_can_store(&train->rbm.visible, out_dtype)) return FRBM_ERROR_DTYPE;
+    frbm_states_store(&train->rbm.visible, train->rbm.dtype, train->last_chains,
+                      train->buffers->model.states, out, out_dtype, row_stride, col_stride);
+    return FRBM_OK;
+}
+
+/* ------------------------------------------------- between the caller's model and the working one */
+
+static size_t parameter_bytes(const frbm_rbm_t *rbm, int side) {
+    return frbm_rbm_layer(rbm, side)->n * frbm_real_size(rbm->dtype);
+}
+
+static void load_model(frbm_train_t *t) {
+    struct frbm_train_buffers *b = t->buffers;
+    const frbm_train_shape_t s = frbm_train_shape(&t->rbm);
+    for (size_t i = 0; i < s.n; ++i)
+        memcpy((char *)b->weights + i * s.ldp * s.real,
+               (const char *)t->rbm.weights + i * s.p * s.real, s.p * s.real);
+    frbm_weights_transpose(&t->rbm, 0, s.p, b->weights_t);
+    for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
+        const frbm_layer_t *layer = frbm_rbm_layer(&t->rbm, side);
+        for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k)
+            memcpy(b->parameters[side][k], layer->parameters[k], parameter_bytes(&t->rbm, side));
+    }
+}
+
+static int all_finite(const void *p, int dtype, size_t n) {
+    for (size_t i = 0; i < n; ++i)
+        if (!isfinite(frbm_real_get(p, dtype, i))) return 0;
+    return 1;
+}
+
+static int is_good(const frbm_train_t *t) {
+    const struct frbm_train_buffers *b = t->buffers;
+    const frbm_train_shape_t s = frbm_train_shape(&t->rbm);
+    if (!all_finite(b->weights, t->rbm.dtype, s.n * s.ldp)) return 0;
+    for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
+        const frbm_layer_t *layer = frbm_rbm_layer(&t->rbm, side);
+        for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k)
+            if (!all_finite(b->parameters[side][k], t->rbm.dtype, layer->n)) return 0;
+    }
+    return frbm_unit_is_discrete(frbm_unit(t->rbm.visible.unit)) ||
+           all_finite(b->model.states, t->rbm.dtype, t->last_chains * frbm_padded(s.n));
+}
+
+static void restore_chains(frbm_train_t *t) {
+    t->last_chains = t->buffers->good_rows;
+    memcpy(t->buffers->model.states, t->buffers->good_chains,
+           state_bytes(&t->rbm, FRBM_VISIBLE, t->last_chains));
+}
+
+static void keep_chains(frbm_train_t *t) {
+    t->buffers->good_rows = t->last_chains;
+    memcpy(t->buffers->good_chains, t->buffers->model.states,
+           state_bytes(&t->rbm, FRBM_VISIBLE, t->last_chains));
+}
+
+/* The working state becomes the last good one, if it is; else the last good one is restored. */
+static int publish(frbm_train_t *t) {
+    struct frbm_train_buffers *b = t->buffers;
+    const frbm_train_shape_t s = frbm_train_shape(&t->rbm);
+    if (!is_good(t)) {
+        restore_chains(t);
+        return FRBM_ERROR_DIVERGED;
+    }
+    /* The model is the caller's own and writable: fastrbm.h says so. */
+    char *weights = (char *)(uintptr_t)t->rbm.weights;
+    for (size_t i = 0; i < s.n; ++i)
+        memcpy(weights + i * s.p * s.real, (const char *)b->weights + i * s.ldp * s.real,
+               s.p * s.real);
+    for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
+        const frbm_layer_t *layer = frbm_rbm_layer(&t->rbm, side);
+        for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k)
+            memcpy((void *)(uintptr_t)layer->parameters[k], b->parameters[side][k],
+                   parameter_bytes(&t->rbm, side));
+    }
+    keep_chains(t);
+    return FRBM_OK;
+}
+
+/* ------------------------------------------------------------------------------------ epochs */
+
+/* What one thread does between updates, for all. */
+static void after_update(frbm_train_t *t, frbm_epoch_t *epoch, size_t n_rows) {
+    const frbm_train_shape_t s = frbm_train_shape(&t->rbm);
+    for (size_t i = 0; i < s.row_tiles * s.lane_tiles; ++i)
+        t->step_norm_sum += t->buffers->tile_norms[i];
+    t->n_updates++;
+    t->epoch_updates++;
+    t->last_chains = frbm_train_chains(&t->options, n_rows);
+    if (t->epoch_updates % t->buffers->check_interval == 0) epoch->rc = publish(t);
+    if (epoch->rc == FRBM_OK && frbm_poll(&epoch->poll)) epoch->rc = FRBM_STOPPED;
+}
+
+static void run_epoch(frbm_train_t *t, double learning_rate, uint64_t key, frbm_epoch_t *epoch) {
+    const frbm_team_t team = frbm_team_here(&epoch->barrier);
+    const size_t n = t->data.n_rows, batch = t->options.batch_size;
+    for (size_t first = 0; first < n; first += batch) {
+        const size_t rows = n - first < batch ? n - first : batch;
+        if (!frbm_train_update(t, &team, epoch, first, rows, learning_rate, key)) {
+            frbm_team_barrier(&team);
+            if (team.thread == 0) restore_chains(t);
+            break;
+        }
+        if (team.thread == 0) after_update(t, epoch, rows);
+        frbm_team_barrier(&team);
+        if (epoch->rc != FRBM_OK) break;
+    }
+}
+
+int frbm_train_epoch(frbm_train_t *train, uint64_t epoch, double learning_rate,
+                     const frbm_exec_t *exec, uint64_t key) {
+    if (train == NULL || exec == NULL || !isfinite(learning_rate) || learning_rate < 0)
+        return FRBM_ERROR_ARGUMENT;
+    struct frbm_train_buffers *b = train->buffers;
+    const frbm_stream_t shuffle = frbm_stream(key, epoch, FRBM_PURPOSE_SHUFFLE, 0);
+    const size_t n = train->data.n_rows, batch = train->options.batch_size;
+    int n_threads = frbm_team_size(
+        exec->n_threads, update_work(&train->rbm, &train->options, batch < n ? batch : n));
+    if (n_threads > b->n_threads) n_threads = b->n_threads;
+
+    load_model(train);
+    frbm_stream_permutation(&shuffle, (uint32_t)train->data.n_rows, b->order);
+    train->epoch_updates = 0;
+    train->step_norm_sum = 0;
+    keep_chains(train);
+
+    frbm_epoch_t shared = {{0, 0}, frbm_poll_start(exec), FRBM_OK};
+    if (n_threads == 1) {
+        run_epoch(train, learning_rate, key, &shared);
+    } else {
+#ifdef _OPENMP
+#pragma omp parallel num_threads(n_threads)
+#endif
+        run_epoch(train, learning_rate, key, &shared);
+    }
+    if (shared.rc < 0) return shared.rc;
+    const int rc = publish(train);
+    return rc < 0 ? rc : shared.rc;
+}

@@ -1,0 +1,88 @@
+/*
+ * The inside of frbm_train_t. train.c runs epochs; update.c is one update by a team of threads.
+ *
+ * The caller's model holds the last good state. Training works on copies: the weights in padded
+ * rows, their transpose (each direction of sampling reads the matrix along its own units), and one
+ * velocity, so that four matrices exist in all. The gradient is never stored: a tile of it is made
+ * and applied at once.
+ */
+#ifndef FRBM_ALGORITHMS_TRAIN_H
+#define FRBM_ALGORITHMS_TRAIN_H
+
+#include "fastrbm/core/bits.h"
+#include "fastrbm/core/poll.h"
+#include "fastrbm/core/workspace.h"
+#include "fastrbm/rbm/check.h"
+#include "fastrbm/rbm/conditional.h"
+
+/* Rows of a tile of the gradient. */
+#define FRBM_GRADIENT_ROWS 128
+
+/* One side of the statistics of an update: the data, or the chains. */
+typedef struct {
+    void *states;       /* visible states, stored rows */
+    uint64_t *states_t; /* discrete: bits of unit i in row i */
+    void *means;        /* E[h | v] times a factor of sign and 1 / rows, padded rows */
+    double *gradient_h; /* of the hidden layer, a chunk of rows at a time */
+} frbm_phase_t;
+
+struct frbm_train_buffers {
+    int n_threads;
+    size_t check_interval;                  /* updates between two divergence checks */
+    frbm_rbm_t work;                        /* layers with the working parameters */
+    void *weights, *weights_t, *velocity;   /* padded rows */
+    void *parameters[2][FRBM_MAX_PARAMETERS]; /* by side: working copies of what is learned, */
+    void *velocities[2][FRBM_MAX_PARAMETERS];
+    double *gradient[2];                    /* and its gradient, n_learned n */
+    uint32_t *order;                        /* rows of the epoch */
+    frbm_phase_t data, model;
+    void *start;                            /* drawn start of CD chains, where data are probabilities */
+    void *hidden;                           /* hidden states of the chains */
+    uint64_t *hidden_t;                     /* statistics="samples" */
+    void *good_chains;                      /* of the last good state */
+    size_t good_rows;
+    double *tile_norms;                     /* squared norms of the steps of the gradient's tiles */
+    char *scratch;                          /* of all threads */
+    size_t thread_scratch;
+};
+
+/* Sizes that an update needs again and again. */
+typedef struct {
+    size_t n, p, ldp, real;
+    size_t row_tiles, lane_tiles; /* of the gradient */
+} frbm_train_shape_t;
+
+static inline frbm_train_shape_t frbm_train_shape(const frbm_rbm_t *rbm) {
+    const frbm_train_shape_t s = {
+        rbm->visible.n,
+        rbm->hidden.n,
+        frbm_padded(rbm->hidden.n),
+        frbm_real_size(rbm->dtype),
+        (rbm->visible.n + FRBM_GRADIENT_ROWS - 1) / FRBM_GRADIENT_ROWS,
+        frbm_tiles(rbm->hidden.n)};
+    return s;
+}
+
+/* Chains of an update whose mini-batch has so many rows. */
+static inline size_t frbm_train_chains(const frbm_train_options_t *o, size_t batch_rows) {
+    return o->persistent ? o->n_chains : batch_rows;
+}
+
+static inline int frbm_is_frozen(const frbm_train_options_t *o, int side) {
+    return (o->frozen & (side == FRBM_HIDDEN ? FRBM_FREEZE_HIDDEN : FRBM_FREEZE_VISIBLE)) != 0;
+}
+
+/* What the threads of an epoch share. */
+typedef struct {
+    frbm_barrier_t barrier;
+    frbm_poll_t poll;
+    int rc; /* leave the epoch when not FRBM_OK */
+} frbm_epoch_t;
+
+/* One update from rows order[first .. first + n_rows) by every thread of the team. Ends with a
+ * barrier. Returns 0 if the poll stopped it between two sweeps: no parameter has moved then, and
+ * epoch->rc says so. */
+int frbm_train_update(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t *epoch, size_t first,
+                      size_t n_rows, double learning_rate, uint64_t key);
+
+#endif

@@ -1,0 +1,393 @@
+/*
+ * One update of contrastive divergence (Hinton 2002; persistent: Tieleman 2008):
+ *
+ *     gradient = <v E[h|v]>_batch - <v_k E[h|v_k]>_chains,
+ *     velocity = momentum velocity + gradient - weight_decay W,   W += learning_rate velocity,
+ *
+ * and the same for the layers' parameters, without decay. Work between two barriers is shared out by
+ * tiles or units; every number is made by one thread in a fixed order, so that none depends on the
+ * number of threads.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "train.h"
+
+typedef struct {
+    frbm_train_t *t;
+    struct frbm_train_buffers *b;
+    const frbm_team_t *team;
+    const frbm_exec_t *exec;
+    frbm_train_shape_t shape;
+    size_t n_rows, n_chains;
+    uint64_t key;
+    double learning_rate;
+    void *scratch;
+} update_t;
+
+static frbm_stream_t stream_of(const update_t *u, uint64_t step, enum frbm_purpose purpose) {
+    return frbm_stream(u->key, step, purpose, 0);
+}
+
+/* ------------------------------------------------------------------------------------- the batch */
+
+/* The start of chain r where its row holds probabilities of Bernoulli units. */
+static void draw_start(const update_t *u, size_t r, const void *probabilities) {
+    enum { UNITS = 64 };
+    uint32_t words[UNITS + 64]; /* kernels write whole vectors */
+    const frbm_stream_t s = stream_of(u, u->t->n_updates, FRBM_PURPOSE_TRAIN_DATA);
+    uint64_t *bits = (uint64_t *)u->b->start + r * frbm_bit_words(u->shape.n);
+    for (size_t first = 0; first < u->shape.n; first += UNITS) {
+        const size_t left = u->shape.n - first, n = left < UNITS ? left : UNITS;
+        uint64_t word = 0;
+        u->exec->kernels->random_words(&s, (uint32_t)r, 1, (uint32_t)first / 4, (n + 3) / 4,
+                                       words);
+        for (size_t i = 0; i < n; ++i) {
+            const double p = frbm_real_get(probabilities, u->b->work.dtype, first + i);
+            word |= (uint64_t)((double)words[i] < p * 4294967296.0) << i;
+        }
+        bits[first / 64] = word;
+    }
+}
+
+static void gather(const update_t *u, size_t first) {
+    const frbm_data_t *data = &u->t->data;
+    const size_t words = frbm_bit_words(u->shape.n);
+    for (size_t r = frbm_team_begin(u->team, u->n_rows); r < frbm_team_end(u->team, u->n_rows);
+         ++r) {
+        const size_t from = u->b->order[first + r];
+        if (data->packed) {
+            memcpy((uint64_t *)u->b->data.states + r * words, data->bits + from * words,
+                   words * sizeof(uint64_t));
+        } else {
+            char *row = (char *)u->b->data.states + r * frbm_padded(u->shape.n) * u->shape.real;
+            frbm_array_load_row(&data->values, from, u->b->work.dtype, row);
+            if (u->b->start != NULL) draw_start(u, r, row);
+        }
+    }
+}
+
+/* ------------------------------------------------------------------------------------ the chains */
+
+/* The data as the left operand of a product: packed as the layer is, or reals. */
+static frbm_operand_t data_operand(const update_t *u) {
+    const frbm_operand_t reals = {FRBM_STORE_REALS, u->b->data.states, frbm_padded(u->shape.n), 1};
+    return u->t->data.packed ? frbm_states_operand(&u->b->work.visible, u->b->work.dtype,
+                                                   u->b->data.states)
+                             : reals;
+}
+
+static void draw_hidden(const update_t *u, const void *visible, uint64_t sweep,
+                        enum frbm_purpose purpose) {
+    const frbm_rbm_t *work = &u->b->work;
+    const frbm_conditional_t up =
+        frbm_hidden_given_visible(work, u->exec->kernels, u->b->weights);
+    const frbm_stream_t stream = stream_of(u, sweep, purpose);
+    const frbm_conditional_job_t job = {
+        .source = frbm_states_operand(&work->visible, work->dtype, visible),
+        .n_rows = u->n_chains,
+        .beta = 1,
+        .stream = &stream,
+        .states = u->b->hidden,
+        .stride = frbm_states_stride(&work->hidden, work->dtype)};
+    frbm_conditional_run(&up, &job, u->team, u->scratch);
+}
+
+static void draw_visible(const update_t *u, uint64_t sweep) {
+    const frbm_rbm_t *work = &u->b->work;
+    const frbm_conditional_t down =
+        frbm_visible_given_hidden(work, u->exec->kernels, u->b->weights_t);
+    const frbm_stream_t stream = stream_of(u, sweep, FRBM_PURPOSE_TRAIN_VISIBLE);
+    const frbm_conditional_job_t job = {
+        .source = frbm_states_operand(&work->hidden, work->dtype, u->b->hidden),
+        .n_rows = u->n_chains,
+        .beta = 1,
+        .stream = &stream,
+        .states = u->b->model.states,
+        .stride = frbm_states_stride(&work->visible, work->dtype)};
+    frbm_conditional_run(&down, &job, u->team, u->scratch);
+}
+
+static size_t gradient_h_size(const frbm_rbm_t *rbm, size_t n_rows) {
+    return frbm_row_chunks(n_rows) * (size_t)frbm_unit(rbm->hidden.unit)->n_learned *
+           rbm->hidden.n;
+}
+
+/* factor E[h | v] of a phase and, with draw, the first hidden states of the chains from the same
+ * inputs. */
+static void hidden_means(const update_t *u, frbm_phase_t *phase, frbm_operand_t source,
+                         size_t n_rows, double factor, const frbm_stream_t *draw) {
+    const frbm_rbm_t *work = &u->b->work;
+    const frbm_conditional_t up =
+        frbm_hidden_given_visible(work, u->exec->kernels, u->b->weights);
+    const frbm_conditional_job_t job = {
+        .source = source,
+        .n_rows = n_rows,
+        .beta = 1,
+        .means = phase->means,
+        .ldmeans = u->shape.ldp,
+        .factor = factor,
+        .gradient = phase->gradient_h,
+        .stream = draw,
+        .states = draw == NULL ? NULL : u->b->hidden,
+        .stride = frbm_states_stride(&work->hidden, work->dtype)};
+    frbm_conditional_run(&up, &job, u->team, u->scratch);
+}
+
+/* statistics="samples": factor h in place of factor E[h | v]. */
+static void hidden_samples(const update_t *u, double factor) {
+    const frbm_layer_t *hidden = &u->b->work.hidden;
+    const int dtype = u->b->work.dtype;
+    const size_t stride = frbm_states_stride(hidden, dtype);
+    for (size_t r = frbm_team_begin(u->team, u->n_chains);
+         r < frbm_team_end(u->team, u->n_chains); ++r) {
+        char *row = (char *)u->b->model.means + r * u->shape.ldp * u->shape.real;
+        frbm_states_store(hidden, dtype, 1, (const char *)u->b->hidden + r * stride, row, dtype, 0,
+                          (ptrdiff_t)u->shape.real);
+        for (size_t j = 0; j < u->shape.p; ++j)
+            if (dtype == FRBM_FLOAT32)
+                ((float *)(void *)row)[j] *= (float)factor;
+            else
+                ((double *)(void *)row)[j] *= factor;
+    }
+}
+
+/* This thread's share of the columns of bits, turned into rows. */
+static void transpose(const update_t *u, const frbm_layer_t *layer, const void *states,
+                      size_t n_rows, uint64_t *out) {
+    const size_t words = frbm_bit_words(layer->n), stride = frbm_bit_words(n_rows);
+    const size_t begin = frbm_team_begin(u->team, words), end = frbm_team_end(u->team, words);
+    frbm_bits_transpose((const uint64_t *)states, words, n_rows, layer->n, begin, end - begin,
+                        out + 64 * begin * stride, stride);
+}
+
+/* --------------------------------------------------------------------------- gradient and update */
+
+/* Gradient of the layers' parameters, this thread's share of the units: gradient[side][k n + i]. */
+static void layer_gradients(const update_t *u, double data_factor, double model_factor) {
+    struct frbm_train_buffers *b = u->b;
+    const frbm_rbm_t *work = &b->work;
+    const size_t n = u->shape.n, p = u->shape.p, real = u->shape.real;
+    const frbm_unit_t *visible = frbm_unit(work->visible.unit);
+    const frbm_unit_t *hidden = frbm_unit(work->hidden.unit);
+    const int discrete = frbm_unit_is_discrete(visible);
+    const size_t value_stride = frbm_padded(n) * real;
+    for (size_t i = frbm_team_begin(u->team, n); i < frbm_team_end(u->team, n); ++i) {
+        for (int k = 0; k < visible->n_learned; ++k) b->gradient[0][(size_t)k * n + i] = 0;
+        if (u->t->data.packed || !discrete) {
+            const void *states =
+                discrete ? (const void *)(b->data.states_t + i * frbm_bit_words(u->n_rows))
+                         : b->data.states;
+            visible->state_gradient(&work->visible, work->dtype, i, states, u->n_rows,
+                                    value_stride, data_factor, b->gradient[0]);
+        } else {
+            /* Probabilities: the log-weight of Bernoulli units is linear in the state. */
+            const char *value = (const char *)b->data.states + i * real;
+            double sum = 0;
+            for (size_t r = 0; r < u->n_rows; ++r)
+                sum += frbm_real_get(value + r * value_stride, work->dtype, 0);
+            b->gradient[0][i] += data_factor * sum;
+        }
+        visible->state_gradient(
+            &work->visible, work->dtype, i,
+            discrete ? (const void *)(b->model.states_t + i * frbm_bit_words(u->n_chains))
+                     : b->model.states,
+            u->n_chains, value_stride, model_factor, b->gradient[0]);
+    }
+    const size_t learned = (size_t)hidden->n_learned * p;
+    for (size_t j = frbm_team_begin(u->team, p); j < frbm_team_end(u->team, p); ++j) {
+        for (size_t l = j; l < learned; l += p) {
+            double sum = 0;
+            for (size_t c = 0; c < frbm_row_chunks(u->n_rows); ++c)
+                sum += b->data.gradient_h[c * learned + l];
+            for (size_t c = 0; !u->t->options.samples && c < frbm_row_chunks(u->n_chains); ++c)
+                sum += b->model.gradient_h[c * learned + l];
+            b->gradient[1][l] = sum;
+        }
+        if (u->t->options.samples)
+            hidden->state_gradient(
+                &work->hidden, work->dtype, j,
+                b->hidden_t == NULL
+                    ? b->hidden
+                    : (const void *)(b->hidden_t + j * frbm_bit_words(u->n_chains)),
+                u->n_chains, u->shape.ldp * real, model_factor, b->gradient[1]);
+    }
+}
+
+/* Tile number `tile` of the gradient of W into scratch; its place in *row, *first. */
+static void gradient_tile(const update_t *u, size_t tile, size_t *row, size_t *n_rows,
+                          size_t *first, size_t *lanes) {
+    const struct frbm_train_buffers *b = u->b;
+    const frbm_rbm_t *work = &b->work;
+    const size_t n = u->shape.n, p = u->shape.p, real = u->shape.real;
+    *row = tile / u->shape.lane_tiles * FRBM_GRADIENT_ROWS;
+    *first = tile % u->shape.lane_tiles * FRBM_TILE;
+    *n_rows = n - *row < FRBM_GRADIENT_ROWS ? n - *row : FRBM_GRADIENT_ROWS;
+    *lanes = p - *first < FRBM_TILE ? p - *first : FRBM_TILE;
+    const size_t readable = u->shape.ldp - *first < FRBM_TILE ? u->shape.ldp - *first : FRBM_TILE;
+    memset(u->scratch, 0, *n_rows * FRBM_TILE * real);
+
+    const frbm_phase_t *phases[2] = {&b->data, &b->model};
+    const size_t depths[2] = {u->n_rows, u->n_chains};
+    for (int side = 0; side < 2; ++side) {
+        const int reals = !frbm_unit_is_discrete(frbm_unit(work->visible.unit)) ||
+                          (side == 0 && !u->t->data.packed);
+        const size_t words = frbm_bit_words(depths[side]);
+        frbm_operand_t a = {frbm_unit(work->visible.unit)->storage,
+                            phases[side]->states_t + *row * words, words, 0};
+        if (reals) {
+            const frbm_operand_t columns = {FRBM_STORE_REALS,
+                                            (const char *)phases[side]->states + *row * real, 1,
+                                            frbm_padded(n)};
+            a = columns;
+        }
+        frbm_multiply(u->exec->kernels, work->dtype, a, *n_rows, depths[side],
+                      (const char *)phases[side]->means + *first * real, u->shape.ldp, readable,
+                      u->scratch);
+    }
+}
+
+/* The factor that brings the norm of the gradient of all that moves down to max_norm. */
+static double clip_factor(const update_t *u) {
+    const frbm_train_options_t *o = &u->t->options;
+    struct frbm_train_buffers *b = u->b;
+    const size_t n_tiles = u->shape.row_tiles * u->shape.lane_tiles;
+    double sum = 0;
+    if (!(o->max_norm > 0)) return 1;
+    if (!(o->frozen & FRBM_FREEZE_WEIGHTS)) {
+        for (size_t t = frbm_team_begin(u->team, n_tiles); t < frbm_team_end(u->team, n_tiles);
+             ++t) {
+            size_t row, rows, first, lanes;
+            gradient_tile(u, t, &row, &rows, &first, &lanes);
+            b->tile_norms[t] =
+                u->exec->kernels->real[b->work.dtype].square_norm(rows, lanes, u->scratch);
+        }
+    }
+    frbm_team_barrier(u->team); /* the layers' gradients are whole here too */
+    if (!(o->frozen & FRBM_FREEZE_WEIGHTS))
+        for (size_t t = 0; t < n_tiles; ++t) sum += b->tile_norms[t];
+    for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
+        const frbm_layer_t *layer = frbm_rbm_layer(&b->work, side);
+        const size_t learned = (size_t)frbm_unit(layer->unit)->n_learned * layer->n;
+        for (size_t l = 0; !frbm_is_frozen(o, side) && l < learned; ++l)
+            sum += b->gradient[side][l] * b->gradient[side][l];
+    }
+    frbm_team_barrier(u->team); /* tile_norms are written again below */
+    return sum > o->max_norm * o->max_norm ? o->max_norm / sqrt(sum) : 1;
+}
+
+#define STEP(T)                                                            \
+    {                                                                      \
+        T *velocity = (T *)b->velocities[side][k] + i;                     \
+        *velocity = (T)((double)*velocity * u->t->options.momentum + g);   \
+        ((T *)b->parameters[side][k])[i] += (T)u->learning_rate * *velocity; \
+    }
+
+/* The layers' parameters, this thread's share of the units. */
+static void step_layers(const update_t *u, double clip) {
+    struct frbm_train_buffers *b = u->b;
+    for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
+        const frbm_layer_t *layer = frbm_rbm_layer(&b->work, side);
+        if (frbm_is_frozen(&u->t->options, side)) continue;
+        for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k)
+            for (size_t i = frbm_team_begin(u->team, layer->n);
+                 i < frbm_team_end(u->team, layer->n); ++i) {
+                const double g = clip * b->gradient[side][(size_t)k * layer->n + i];
+                if (b->work.dtype == FRBM_FLOAT32)
+                    STEP(float)
+                else
+                    STEP(double)
+            }
+    }
+}
+
+static void step_weights(const update_t *u, double clip) {
+    struct frbm_train_buffers *b = u->b;
+    const size_t n_tiles = u->shape.row_tiles * u->shape.lane_tiles, real = u->shape.real;
+    const size_t ldn = frbm_padded(u->shape.n);
+    const frbm_update_t how = {u->t->options.momentum, u->t->options.weight_decay,
+                               u->learning_rate, clip};
+    if (u->t->options.frozen & FRBM_FREEZE_WEIGHTS) return;
+    for (size_t t = frbm_team_begin(u->team, n_tiles); t < frbm_team_end(u->team, n_tiles); ++t) {
+        size_t row, rows, first, lanes;
+        gradient_tile(u, t, &row, &rows, &first, &lanes);
+        const size_t at = (row * u->shape.ldp + first) * real;
+        b->tile_norms[t] = u->exec->kernels->real[b->work.dtype].update(
+            rows, lanes, u->scratch, &how, (char *)b->weights + at, u->shape.ldp,
+            (char *)b->velocity + at, u->shape.ldp,
+            (char *)b->weights_t + (first * ldn + row) * real, ldn);
+    }
+}
+
+int frbm_train_update(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t *epoch, size_t first,
+                      size_t n_rows, double learning_rate, uint64_t key) {
+    struct frbm_train_buffers *b = t->buffers;
+    const frbm_train_options_t *o = &t->options;
+    const frbm_rbm_t *work = &b->work;
+    const update_t u = {t,
+                        b,
+                        team,
+                        epoch->poll.exec,
+                        frbm_train_shape(work),
+                        n_rows,
+                        frbm_train_chains(o, n_rows),
+                        key,
+                        learning_rate,
+                        b->scratch + (size_t)team->thread * b->thread_scratch};
+    const int discrete = frbm_unit_is_discrete(frbm_unit(work->visible.unit));
+    const double data_factor = 1.0 / (double)u.n_rows, model_factor = -1.0 / (double)u.n_chains;
+    const uint64_t sweep = t->n_updates * (uint64_t)o->k;
+
+    if (team->thread == 0) {
+        memset(b->data.gradient_h, 0, gradient_h_size(work, u.n_rows) * sizeof(double));
+        memset(b->model.gradient_h, 0, gradient_h_size(work, u.n_chains) * sizeof(double));
+    }
+    gather(&u, first);
+    frbm_team_barrier(team);
+
+    /* CD chains start at the data: their first hidden states come from the inputs of the means. */
+    const int from_data = !o->persistent && b->start == NULL;
+    const frbm_stream_t draw = stream_of(&u, sweep, FRBM_PURPOSE_TRAIN_HIDDEN);
+    hidden_means(&u, &b->data, data_operand(&u), u.n_rows, data_factor, from_data ? &draw : NULL);
+    if (!from_data)
+        draw_hidden(&u, o->persistent ? b->model.states : b->start, sweep,
+                    FRBM_PURPOSE_TRAIN_HIDDEN);
+    if (t->data.packed)
+        transpose(&u, &work->visible, b->data.states, u.n_rows, b->data.states_t);
+    frbm_team_barrier(team);
+
+    for (size_t s = 0; s < o->k; ++s) {
+        if (s > 0) {
+            draw_hidden(&u, b->model.states, sweep + s, FRBM_PURPOSE_TRAIN_HIDDEN);
+            frbm_team_barrier(team);
+        }
+        draw_visible(&u, sweep + s);
+        /* Long updates are polled here too. They are checked one by one, so that the chains of the
+         * last whole update are at hand. */
+        if (team->thread == 0 && b->check_interval == 1 && frbm_poll(&epoch->poll))
+            epoch->rc = FRBM_STOPPED;
+        frbm_team_barrier(team);
+        if (epoch->rc != FRBM_OK) return 0;
+    }
+
+    if (o->samples) {
+        draw_hidden(&u, b->model.states, t->n_updates, FRBM_PURPOSE_TRAIN_STATISTIC);
+        frbm_team_barrier(team);
+        hidden_samples(&u, model_factor);
+        if (b->hidden_t != NULL)
+            transpose(&u, &work->hidden, b->hidden, u.n_chains, b->hidden_t);
+    } else {
+        hidden_means(&u, &b->model,
+                     frbm_states_operand(&work->visible, work->dtype, b->model.states),
+                     u.n_chains, model_factor, NULL);
+    }
+    if (discrete) transpose(&u, &work->visible, b->model.states, u.n_chains, b->model.states_t);
+    frbm_team_barrier(team);
+
+    layer_gradients(&u, data_factor, model_factor);
+    const double clip = clip_factor(&u);
+    step_layers(&u, clip);
+    step_weights(&u, clip);
+    frbm_team_barrier(team);
+    return 1;
+}

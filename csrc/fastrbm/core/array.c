@@ -1,0 +1,226 @@
+#include "array.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "bits.h"
+
+/* Every element type once: M(code, C type). */
+#define FOR_EACH_DTYPE(M)      \
+    M(FRBM_FLOAT32, float)     \
+    M(FRBM_FLOAT64, double)    \
+    M(FRBM_INT8, int8_t)       \
+    M(FRBM_UINT8, uint8_t)     \
+    M(FRBM_INT16, int16_t)     \
+    M(FRBM_UINT16, uint16_t)   \
+    M(FRBM_INT32, int32_t)     \
+    M(FRBM_UINT32, uint32_t)   \
+    M(FRBM_INT64, int64_t)     \
+    M(FRBM_UINT64, uint64_t)
+
+/* What states are written as. */
+#define FOR_EACH_OUTPUT(M)  \
+    M(FRBM_FLOAT32, float)  \
+    M(FRBM_FLOAT64, double) \
+    M(FRBM_INT8, int8_t)
+
+size_t frbm_dtype_size(int dtype) {
+    switch (dtype) {
+#define CASE(code, type) \
+    case code:           \
+        return sizeof(type);
+        FOR_EACH_DTYPE(CASE)
+#undef CASE
+    default:
+        return 0;
+    }
+}
+
+frbm_array_t frbm_array_contiguous(const void *data, int dtype, size_t n_rows, size_t n_cols) {
+    const ptrdiff_t size = (ptrdiff_t)frbm_dtype_size(dtype);
+    const frbm_array_t a = {data, dtype, n_rows, n_cols, (ptrdiff_t)n_cols * size, size};
+    return a;
+}
+
+double frbm_array_get(const frbm_array_t *a, size_t row, size_t col) {
+    const char *p = frbm_array_row(a, row) + (ptrdiff_t)col * a->col_stride;
+    switch (a->dtype) {
+#define CASE(code, type)           \
+    case code: {                   \
+        type x;                    \
+        memcpy(&x, p, sizeof x);   \
+        return (double)x;          \
+    }
+        FOR_EACH_DTYPE(CASE)
+#undef CASE
+    default:
+        return NAN;
+    }
+}
+
+/* The loops below read by memcpy, since a caller's strides may leave elements unaligned. */
+
+void frbm_array_load_row(const frbm_array_t *a, size_t row, int dtype, void *out) {
+    const char *p = frbm_array_row(a, row);
+    const ptrdiff_t stride = a->col_stride;
+    const size_t n = a->n_cols;
+    if (a->dtype == dtype && stride == (ptrdiff_t)frbm_real_size(dtype)) {
+        memcpy(out, p, n * frbm_real_size(dtype));
+        return;
+    }
+    switch (a->dtype) {
+#define CASE(code, type)                                        \
+    case code:                                                  \
+        for (size_t i = 0; i < n; ++i, p += stride) {           \
+            type x;                                             \
+            memcpy(&x, p, sizeof x);                            \
+            if (dtype == FRBM_FLOAT32)                          \
+                ((float *)out)[i] = (float)x;                   \
+            else                                                \
+                ((double *)out)[i] = (double)x;                 \
+        }                                                       \
+        break;
+        FOR_EACH_DTYPE(CASE)
+#undef CASE
+    default:
+        break;
+    }
+}
+
+/* Whole groups of eight contiguous bytes at a time: the low bits of the bytes are gathered into one
+ * byte by a multiplication. Little-endian machines only. Returns the elements done. */
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+static size_t pack_bytes(const char *p, size_t n, int is_spin, uint64_t *bits, int *ok) {
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t bad = 0;
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        uint64_t x;
+        memcpy(&x, p + i, 8);
+        if (is_spin) {
+            const uint64_t negative = (x >> 7) & ones;
+            bad |= x ^ (negative * 0xFE) ^ ones; /* -1 is 0xFF, +1 is 0x01 */
+            x = negative ^ ones;
+        } else {
+            bad |= x & ~ones;
+        }
+        bits[i / 64] |= ((x * 0x0102040810204080u) >> 56) << (i % 64);
+    }
+    *ok = bad == 0;
+    return i;
+}
+#endif
+
+int frbm_array_pack_row(const frbm_array_t *a, size_t row, double low, double high,
+                        uint64_t *bits) {
+    const char *p = frbm_array_row(a, row);
+    const ptrdiff_t stride = a->col_stride;
+    const size_t n = a->n_cols;
+    size_t i = 0;
+    int ok = 1;
+    memset(bits, 0, frbm_bit_words(n) * sizeof *bits);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    if (stride == 1 && (a->dtype == FRBM_INT8 || (a->dtype == FRBM_UINT8 && low == 0))) {
+        i = pack_bytes(p, n, low != 0, bits, &ok);
+        p += i;
+    }
+#endif
+    switch (a->dtype) {
+#define CASE(code, type)                                                   \
+    case code:                                                             \
+        for (; i < n; ++i, p += stride) {                                  \
+            type x;                                                        \
+            memcpy(&x, p, sizeof x);                                       \
+            const int is_high = (double)x == high;                         \
+            ok &= is_high | ((double)x == low);                            \
+            bits[i / 64] |= (uint64_t)is_high << (i % 64);                 \
+        }                                                                  \
+        break;
+        FOR_EACH_DTYPE(CASE)
+#undef CASE
+    default:
+        ok = 0;
+    }
+    return ok;
+}
+
+void frbm_array_unpack_row(const uint64_t *bits, size_t n, double low, double high, int out_dtype,
+                           void *out, ptrdiff_t stride) {
+    char *p = (char *)out;
+    switch (out_dtype) {
+#define CASE(code, type)                                                       \
+    case code: {                                                               \
+        const type values[2] = {(type)low, (type)high};                        \
+        for (size_t i = 0; i < n; ++i, p += stride)                            \
+            memcpy(p, &values[(bits[i / 64] >> (i % 64)) & 1], sizeof(type));  \
+        break;                                                                 \
+    }
+        FOR_EACH_OUTPUT(CASE)
+#undef CASE
+    default:
+        break;
+    }
+}
+
+void frbm_array_store_row(const void *reals, int dtype, size_t n, int out_dtype, void *out,
+                          ptrdiff_t stride) {
+    char *p = (char *)out;
+    switch (out_dtype) {
+#define CASE(code, type)                                                         \
+    case code:                                                                   \
+        for (size_t i = 0; i < n; ++i, p += stride) {                            \
+            const type x = dtype == FRBM_FLOAT32 ? (type)((const float *)reals)[i]  \
+                                                 : (type)((const double *)reals)[i]; \
+            memcpy(p, &x, sizeof x);                                             \
+        }                                                                        \
+        break;
+        FOR_EACH_OUTPUT(CASE)
+#undef CASE
+    default:
+        break;
+    }
+}
+
+void frbm_array_scan(const frbm_array_t *a, frbm_scan_t *scan) {
+    memset(scan, 0, sizeof *scan);
+    scan->finite = 1;
+    scan->min = INFINITY;
+    scan->max = -INFINITY;
+    for (size_t r = 0; r < a->n_rows; ++r) {
+        const char *p = frbm_array_row(a, r);
+        switch (a->dtype) {
+#define CASE(code, type)                                              \
+    case code:                                                        \
+        for (size_t i = 0; i < a->n_cols; ++i, p += a->col_stride) {  \
+            type x;                                                   \
+            memcpy(&x, p, sizeof x);                                  \
+            const double y = (double)x;                               \
+            if (!(y - y == 0)) {                                      \
+                if (scan->finite) {                                   \
+                    scan->bad_row = r;                                \
+                    scan->bad_col = i;                                \
+                }                                                     \
+                scan->finite = 0;                                     \
+                continue;                                             \
+            }                                                         \
+            if (y < scan->min) scan->min = y;                         \
+            if (y > scan->max) scan->max = y;                         \
+            if (y == 0)                                               \
+                scan->has_zero = 1;                                   \
+            else if (y == 1)                                          \
+                scan->has_one = 1;                                    \
+            else if (y == -1)                                         \
+                scan->has_minus_one = 1;                              \
+            else if (y > 0 && y < 1)                                  \
+                scan->has_fraction = 1;                               \
+            else                                                      \
+                scan->has_other = 1;                                  \
+        }                                                             \
+        break;
+            FOR_EACH_DTYPE(CASE)
+#undef CASE
+        default:
+            break;
+        }
+    }
+}

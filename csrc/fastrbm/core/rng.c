@@ -1,0 +1,49 @@
+/* Words, normals, indices and permutations from a Philox stream, one block at a time. */
+#include "rng.h"
+
+#include "numerics.h"
+
+void frbm_rng_init(frbm_rng_t *rng, uint64_t key, uint32_t first_chain) {
+    rng->key = key;
+    rng->step = 0;
+    rng->first_chain = first_chain;
+}
+
+uint32_t frbm_stream_index(const frbm_stream_t *s, uint32_t row, uint32_t n) {
+    const frbm_philox_block words = frbm_stream_block(s, row, 0);
+    return frbm_below(words.c[0], words.c[1], n);
+}
+
+void frbm_stream_words(const frbm_stream_t *s, uint32_t row, size_t n, uint32_t *words) {
+    for (size_t i = 0; i < n; i += 4) {
+        const frbm_philox_block block = frbm_stream_block(s, row, (uint32_t)(i / 4));
+        for (size_t q = 0; q < 4 && i + q < n; ++q) words[i + q] = block.c[q];
+    }
+}
+
+void frbm_stream_normals(const frbm_stream_t *s, size_t n, int dtype, void *out) {
+    for (size_t i = 0; i < n; i += 4) {
+        const frbm_philox_block block = frbm_stream_block(s, 0, (uint32_t)(i / 4));
+        for (size_t q = 0; q < 4 && i + q < n; ++q) {
+            const double z = frbm_normal_of_word(block.c[q]);
+            if (dtype == FRBM_FLOAT32)
+                ((float *)out)[i + q] = (float)z;
+            else
+                ((double *)out)[i + q] = z;
+        }
+    }
+}
+
+void frbm_stream_permutation(const frbm_stream_t *s, uint32_t n, uint32_t *order) {
+    frbm_philox_block words = {{0, 0, 0, 0}};
+    for (uint32_t i = 0; i < n; ++i) order[i] = i;
+    /* Each step takes 64 bits, half a block. */
+    for (uint32_t i = n; i > 1; --i) {
+        const uint32_t half = (n - i) & 1u;
+        if (half == 0) words = frbm_stream_block(s, 0, (n - i) >> 1);
+        const uint32_t j = frbm_below(words.c[2 * half], words.c[2 * half + 1], i);
+        const uint32_t swap = order[i - 1];
+        order[i - 1] = order[j];
+        order[j] = swap;
+    }
+}

@@ -1,0 +1,93 @@
+/*
+ * Philox4x32-10, the counter-based generator of Salmon, Moraes, Dror and Shaw, "Parallel random
+ * numbers: as easy as 1, 2, 3", SC 2011. Its output is a pure function of key and counter:
+ *
+ *     counter = (block, row, step low, purpose | step high << 8),    key = (low, high)
+ *
+ * row is the global id of a chain, or the row of an array; step counts sweeps, updates or epochs
+ * (56 bits); block b holds the words of units 4b .. 4b + 3. No two uses may share a purpose unless
+ * their steps or rows differ: this list is the whole allocation (docs/random_numbers.md shows it).
+ */
+#ifndef FRBM_CORE_RNG_H
+#define FRBM_CORE_RNG_H
+
+#include <stdint.h>
+
+#include "fastrbm.h"
+
+enum frbm_purpose {
+    FRBM_PURPOSE_GIBBS_HIDDEN = 1,    /* h given v in sampling; step: sweep */
+    FRBM_PURPOSE_GIBBS_VISIBLE = 2,   /* v given h in sampling; step: sweep */
+    FRBM_PURPOSE_START = 3,           /* chains that start from the visible biases */
+    FRBM_PURPOSE_TRAIN_HIDDEN = 4,    /* h given v in training; step: sweep of the whole run */
+    FRBM_PURPOSE_TRAIN_VISIBLE = 5,   /* v given h in training; step: sweep of the whole run */
+    FRBM_PURPOSE_TRAIN_DATA = 6,      /* v drawn from a row of probabilities; step: update */
+    FRBM_PURPOSE_TRAIN_STATISTIC = 7, /* h of the model term, statistics="samples"; step: update */
+    FRBM_PURPOSE_SHUFFLE = 8,         /* order of the rows; step: epoch */
+    FRBM_PURPOSE_CHAINS = 9,          /* data rows that persistent chains start from */
+    FRBM_PURPOSE_WEIGHTS = 10,        /* initial weights */
+    FRBM_PURPOSE_METRIC_ROWS = 11,    /* the rows that metrics are measured on */
+    FRBM_PURPOSE_METRIC = 12,         /* hidden units of the reconstruction error; step: epoch */
+    FRBM_PURPOSE_PSEUDO = 13,         /* the random unit of a pseudo-likelihood; step: epoch */
+    FRBM_PURPOSE_SAMPLE_HIDDEN = 14,  /* rbm.sample_hidden */
+    FRBM_PURPOSE_SAMPLE_VISIBLE = 15, /* rbm.sample_visible */
+    FRBM_PURPOSE_LAYER = 16           /* layer.sample */
+};
+
+typedef struct {
+    uint32_t c[4];
+} frbm_philox_block;
+
+static inline frbm_philox_block frbm_philox(frbm_philox_block x, uint32_t k0, uint32_t k1) {
+    for (int round = 0; round < 10; ++round) {
+        const uint64_t p0 = (uint64_t)0xD2511F53u * x.c[0];
+        const uint64_t p1 = (uint64_t)0xCD9E8D57u * x.c[2];
+        const frbm_philox_block y = {{(uint32_t)(p1 >> 32) ^ x.c[1] ^ k0, (uint32_t)p1,
+                                      (uint32_t)(p0 >> 32) ^ x.c[3] ^ k1, (uint32_t)p0}};
+        x = y;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    return x;
+}
+
+/* The stream of one use: everything of the counter but block and row. */
+typedef struct {
+    uint32_t key[2];
+    uint32_t step, purpose; /* words 2 and 3 of the counter */
+    uint32_t first_row;
+} frbm_stream_t;
+
+static inline frbm_stream_t frbm_stream(uint64_t key, uint64_t step, enum frbm_purpose purpose,
+                                        uint32_t first_row) {
+    const frbm_stream_t s = {{(uint32_t)key, (uint32_t)(key >> 32)},
+                             (uint32_t)step,
+                             (uint32_t)purpose | (uint32_t)(step >> 32) << 8,
+                             first_row};
+    return s;
+}
+
+static inline frbm_philox_block frbm_stream_block(const frbm_stream_t *s, uint32_t row,
+                                                  uint32_t block) {
+    const frbm_philox_block counter = {{block, s->first_row + row, s->step, s->purpose}};
+    return frbm_philox(counter, s->key[0], s->key[1]);
+}
+
+/* floor(r n / 2^64) for a 64-bit r and n < 2^32: uniform to 2^-32 relative. */
+static inline uint32_t frbm_below(uint32_t low, uint32_t high, uint32_t n) {
+    return (uint32_t)(((uint64_t)high * n + (((uint64_t)low * n) >> 32)) >> 32);
+}
+
+/* A uniform index below n for one (row, block 0) of a stream. */
+uint32_t frbm_stream_index(const frbm_stream_t *s, uint32_t row, uint32_t n);
+
+/* Words of units 0 .. n - 1 of a row. */
+void frbm_stream_words(const frbm_stream_t *s, uint32_t row, size_t n, uint32_t *words);
+
+/* n standard normals by inversion, from the words of row 0; dtype FRBM_FLOAT32 or FRBM_FLOAT64. */
+void frbm_stream_normals(const frbm_stream_t *s, size_t n, int dtype, void *out);
+
+/* A uniformly random order of 0 .. n - 1 (Fisher-Yates). */
+void frbm_stream_permutation(const frbm_stream_t *s, uint32_t n, uint32_t *order);
+
+#endif

@@ -1,0 +1,59 @@
+/* Which SIMD levels this build has and this machine can run. */
+#include <string.h>
+
+#include "kernels.h"
+
+static const frbm_kernels_t *const levels[] = {
+    &frbm_kernels_baseline,
+#ifdef FRBM_HAVE_X86_LEVELS
+    &frbm_kernels_v3,
+    &frbm_kernels_v4,
+#endif
+#ifdef FRBM_HAVE_NEON
+    &frbm_kernels_neon,
+#endif
+    NULL};
+
+/* Levels come plain first and each needs the one before it, so a machine runs a prefix of them. */
+static int n_runnable(void) {
+    int n = 1;
+#ifdef FRBM_HAVE_X86_LEVELS
+    __builtin_cpu_init();
+    if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+          __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")))
+        return n;
+    ++n;
+    if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+          __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+          __builtin_cpu_supports("avx512vl")))
+        return n;
+    ++n;
+#endif
+#ifdef FRBM_HAVE_NEON
+    ++n; /* part of every 64-bit ARM */
+#endif
+    return n;
+}
+
+const char *frbm_simd_level(int index) {
+    return index >= 0 && index < n_runnable() ? levels[index]->name : NULL;
+}
+
+void frbm_exec_init(frbm_exec_t *exec) {
+    exec->kernels = levels[n_runnable() - 1];
+    exec->n_threads = 1;
+    exec->poll = NULL;
+    exec->poll_context = NULL;
+}
+
+int frbm_exec_set_simd(frbm_exec_t *exec, const char *level) {
+    if (exec == NULL || level == NULL) return FRBM_ERROR_ARGUMENT;
+    for (int i = 0; i < n_runnable(); ++i)
+        if (strcmp(levels[i]->name, level) == 0) {
+            exec->kernels = levels[i];
+            return FRBM_OK;
+        }
+    return FRBM_ERROR_SIMD;
+}
+
+const char *frbm_exec_simd(const frbm_exec_t *exec) { return exec->kernels->name; }

@@ -1,0 +1,109 @@
+/*
+ * The table of hand-written inner loops, one per SIMD level.
+ *
+ * Every kernel is a pure function of its arguments and works on a tile: rows of TILE lanes, a lane
+ * being one unit of the layer that is computed. The products are
+ *
+ *     tile[r][j] += sum_k s(r, k) m[k][j],
+ *
+ * with s(r, k) a bit (0/1), a sign (-1/+1) or a real. One kernel serves all five products of a CD
+ * update: inputs in both directions and both outer products of the gradient.
+ *
+ * Bits are taken four at a time. product_bits adds, for each group of four in order of k, the
+ * partial sum ((w0 + w1) + w2) + w3 of the selected rows (signs: all four rows, each + or -). For
+ * many rows the sixteen partial sums of a group come from a table; for few they are added directly.
+ * Both give the same bits, as does every SIMD level, since the lanes of a tile never mix: so the
+ * path may be chosen by what is fastest, and results do not depend on how work is cut into tiles.
+ * Four bits cost one add per lane: 64 multiply-adds per 512-bit instruction, against 16 for an FMA.
+ *
+ * product_values is a register-blocked matrix product, in order of k too (FMA where the level has
+ * it, so levels agree to rounding).
+ */
+#ifndef FRBM_KERNELS_KERNELS_H
+#define FRBM_KERNELS_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fastrbm.h"
+#include "fastrbm/core/rng.h"
+
+/* Lanes of a tile: one 64-bit word of units, and sixteen Philox blocks. */
+#define FRBM_TILE 64
+
+/* Where the units of a tile are on their layer, and the random words they use. */
+typedef struct {
+    frbm_stream_t stream;
+    uint32_t first_unit; /* of the tile; a multiple of FRBM_TILE */
+    uint32_t first_row;  /* of the tile, relative to stream.first_row */
+} frbm_draw_t;
+
+/* Sampled bits: words (one per row) and which of them keep their old value. */
+typedef struct {
+    uint64_t *words;
+    size_t stride;        /* in words */
+    const uint64_t *keep; /* or NULL */
+    size_t keep_stride;   /* in words; 0 when all rows share one mask */
+} frbm_bits_out_t;
+
+typedef struct {
+    double momentum, weight_decay, learning_rate, gradient_scale;
+} frbm_update_t;
+
+/* The kernels of one real type. x, bias, ... point to float or double; tiles have FRBM_TILE lanes
+ * a row, of which the first lanes count. */
+typedef struct {
+    void (*product_bits)(const uint64_t *bits, size_t stride, int is_signed, size_t n_rows,
+                         size_t depth, const void *m, size_t ldm, size_t lanes, void *tile);
+    /* a(r, k) = a[r row_stride + k col_stride], strides in elements */
+    void (*product_values)(const void *a, size_t row_stride, size_t col_stride, size_t n_rows,
+                           size_t depth, const void *m, size_t ldm, size_t lanes, void *tile);
+
+    /* Two-state units with log-odds z = scale (bias + x): the bit is 1 with probability
+     * sigmoid(z). |P - p| <= 2^-32 + 2^-21 min(p, 1 - p). x is not changed. */
+    void (*two_state_sample)(size_t n_rows, size_t lanes, const void *x, const void *bias,
+                             double scale, const frbm_draw_t *draw, const frbm_bits_out_t *out);
+    /* out = factor (low + (high - low) sigmoid(z)) */
+    void (*two_state_mean)(size_t n_rows, size_t lanes, const void *x, const void *bias,
+                           double scale, double low, double high, double factor, void *out,
+                           size_t ldout);
+
+    /* out = (bias + x) / precision, times factor; and that plus a normal of variance
+     * 1 / (beta precision). */
+    void (*gaussian_mean)(size_t n_rows, size_t lanes, const void *x, const void *bias,
+                          const void *precision, double factor, void *out, size_t ldout);
+    void (*gaussian_sample)(size_t n_rows, size_t lanes, const void *x, const void *bias,
+                            const void *precision, double beta, const frbm_draw_t *draw, void *out,
+                            size_t ldout, const uint64_t *keep, size_t keep_stride);
+
+    /* velocity = momentum velocity + gradient_scale g - weight_decay w; w += learning_rate
+     * velocity; w_t its transpose. Rows of g, w and velocity are padded to whole vectors, with
+     * zeros. Returns the squared norm of the step. */
+    double (*update)(size_t n_rows, size_t lanes, const void *g, const frbm_update_t *u, void *w,
+                     size_t ldw, void *velocity, size_t ldv, void *w_t, size_t ldwt);
+    double (*square_norm)(size_t n_rows, size_t lanes, const void *g);
+    /* sums[j] += sum_r x[r][j] */
+    void (*sum_rows)(size_t n_rows, size_t lanes, const void *x, size_t ldx, double *sums);
+} frbm_real_kernels_t;
+
+struct frbm_kernels_t {
+    const char *name;
+    frbm_real_kernels_t real[2];                               /* by FRBM_FLOAT32, FRBM_FLOAT64 */
+    void (*softplus)(size_t n, const double *x, double *out);  /* log(1 + exp(x)) */
+    /* words of n units of consecutive rows, n_rows x 4 ceil(n / 4) */
+    void (*random_words)(const frbm_stream_t *stream, uint32_t first_row, size_t n_rows,
+                         uint32_t first_block, size_t n_blocks, uint32_t *words);
+};
+
+/* NULL-terminated, plain first; the levels this build has (not all need run on this machine). */
+extern const frbm_kernels_t frbm_kernels_baseline;
+#if (defined(__x86_64__) || defined(_M_X64)) && (defined(__GNUC__) || defined(__clang__))
+#define FRBM_HAVE_X86_LEVELS 1
+extern const frbm_kernels_t frbm_kernels_v3, frbm_kernels_v4;
+#endif
+#if defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
+#define FRBM_HAVE_NEON 1
+extern const frbm_kernels_t frbm_kernels_neon;
+#endif
+
+#endif

@@ -1,0 +1,80 @@
+/* Kernels for x86-64-v4 (AVX-512 F, BW, DQ, VL). The body is kernels_body.inc; here is what it needs of the level. */
+#include <math.h>
+#include <string.h>
+
+#include "fastrbm/core/numerics.h"
+#include "kernels.h"
+
+#ifdef FRBM_HAVE_X86_LEVELS
+#include <immintrin.h>
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("arch=x86-64-v4"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v4,prefer-vector-width=512")
+#endif
+
+#define FN(name) name##_v4
+#define LEVEL_NAME "v4"
+#define VBYTES 64
+#define ROW_BLOCK 8
+#define ENTRIES 2
+#define vu32 vu32_v4
+typedef uint32_t vu32 __attribute__((vector_size(VBYTES)));
+
+static inline void mul_hi_lo_v4(vu32 a, uint32_t m, vu32 *hi, vu32 *lo) {
+    const __m512i x = (__m512i)a, factor = _mm512_set1_epi64(m);
+    const __m512i even = _mm512_mul_epu32(x, factor);
+    const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), factor);
+    *lo = (vu32)_mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
+    *hi = (vu32)_mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd);
+}
+
+static inline void transpose4_v4(vu32 *a, vu32 *b, vu32 *c, vu32 *d) {
+    const __m512i ab_low = _mm512_unpacklo_epi32((__m512i)*a, (__m512i)*b),
+                  ab_high = _mm512_unpackhi_epi32((__m512i)*a, (__m512i)*b),
+                  cd_low = _mm512_unpacklo_epi32((__m512i)*c, (__m512i)*d),
+                  cd_high = _mm512_unpackhi_epi32((__m512i)*c, (__m512i)*d);
+    *a = (vu32)_mm512_unpacklo_epi64(ab_low, cd_low);
+    *b = (vu32)_mm512_unpackhi_epi64(ab_low, cd_low);
+    *c = (vu32)_mm512_unpacklo_epi64(ab_high, cd_high);
+    *d = (vu32)_mm512_unpackhi_epi64(ab_high, cd_high);
+}
+
+static inline uint32_t less_mask_v4(vu32 a, vu32 b) {
+    return _mm512_cmplt_epu32_mask((__m512i)a, (__m512i)b);
+}
+
+typedef float vf32_raw __attribute__((vector_size(VBYTES)));
+typedef double vf64_raw __attribute__((vector_size(VBYTES)));
+
+static inline uint32_t sign_mask_f32_v4(vf32_raw x) {
+    return _mm512_movepi32_mask((__m512i)x);
+}
+static inline uint32_t sign_mask_f64_v4(vf64_raw x) { return _mm512_movepi64_mask((__m512i)x); }
+
+static inline vf32_raw fma_f32_v4(vf32_raw a, vf32_raw b, vf32_raw c) {
+    return (vf32_raw)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+static inline vf64_raw fma_f64_v4(vf64_raw a, vf64_raw b, vf64_raw c) {
+    return (vf64_raw)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+}
+
+static inline void store_thresholds_f32_v4(vf32_raw t, uint32_t *out) {
+    _mm512_storeu_si512(out, _mm512_cvttps_epi32((__m512)t));
+}
+static inline void store_thresholds_f64_v4(vf64_raw t, uint32_t *out) {
+    _mm256_storeu_si256((__m256i *)(void *)out, _mm512_cvttpd_epi32((__m512d)t));
+}
+
+#include "kernels_body.inc"
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#else
+typedef int frbm_no_v4_on_this_machine; /* ISO C wants a declaration in every file */
+#endif

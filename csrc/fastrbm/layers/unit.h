@@ -1,0 +1,109 @@
+/*
+ * Unit types behind one table. A unit type says what its states are, how they are stored, and how
+ * they follow from inputs; samplers and trainers know nothing else about it. To add one: a file
+ * like gaussian.c, a line in units.c, a constant in fastrbm.h.
+ *
+ * With w(s) the log-weight of state s, the law of a unit with input x at inverse temperature beta
+ * is p(s) = exp(beta (w(s) + x s) - cgf(x, beta)), so that cgf' = beta mean, cgf'' = beta^2 variance.
+ */
+#ifndef FRBM_LAYERS_UNIT_H
+#define FRBM_LAYERS_UNIT_H
+
+#include "fastrbm.h"
+#include "fastrbm/core/array.h"
+#include "fastrbm/kernels/kernels.h"
+
+/* How the states of a layer are stored: bits that stand for 0/1 or for -1/+1, or reals. */
+enum frbm_storage { FRBM_STORE_BITS, FRBM_STORE_SIGNS, FRBM_STORE_REALS };
+
+/* A tile: rows of FRBM_TILE inputs of the units first .. first + lanes - 1 of a layer. */
+typedef struct {
+    size_t first, lanes, n_rows;
+    const void *inputs;
+} frbm_tile_t;
+
+/* Where sampled states go, and which of them keep their value. */
+typedef struct {
+    void *states;         /* first row and first unit of the tile */
+    size_t stride;        /* bytes of a row */
+    const uint64_t *keep; /* first row, the tile's word; or NULL */
+    size_t keep_stride;   /* in words; 0: one mask for all rows */
+} frbm_target_t;
+
+typedef struct {
+    const char *name;
+    int n_parameters;
+    const char *parameter_names[FRBM_MAX_PARAMETERS];
+    int n_learned; /* the first so many parameters move in training */
+    enum frbm_storage storage;
+    double low, high; /* the two states, where storage is not FRBM_STORE_REALS */
+
+    /* Is this value allowed for parameter number k? */
+    int (*parameter_ok)(int k, double value);
+
+    /* The n units from first on, one row, in double precision. */
+    void (*log_weight)(const frbm_layer_t *layer, int dtype, size_t first, size_t n,
+                       const double *states, double *out);
+    void (*cgf)(const frbm_layer_t *layer, int dtype, const frbm_kernels_t *kernels, size_t first,
+                size_t n, const double *inputs, double beta, double *out);
+    void (*variance)(const frbm_layer_t *layer, int dtype, size_t first, size_t n,
+                     const double *inputs, double beta, double *out);
+
+    /* A tile in the model's type. mean: out[r ldout + j] = factor E[s_j]. */
+    void (*mean)(const frbm_layer_t *layer, int dtype, const frbm_kernels_t *kernels,
+                 const frbm_tile_t *tile, double beta, double factor, void *out, size_t ldout);
+    void (*sample)(const frbm_layer_t *layer, int dtype, const frbm_kernels_t *kernels,
+                   const frbm_tile_t *tile, double beta, const frbm_draw_t *draw,
+                   const frbm_target_t *target);
+
+    /* The gradient of learned parameter k at unit j, for the states of many rows (bits: transposed,
+     * row j holds the states of unit j), and for a tile of inputs whose means, times factor, are
+     * given: sums[k n + j] += factor sum_rows (d w / d parameter), respectively its mean. */
+    void (*state_gradient)(const frbm_layer_t *layer, int dtype, size_t unit, const void *states,
+                           size_t n_rows, size_t row_stride, double factor, double *sums);
+    void (*input_gradient)(const frbm_layer_t *layer, int dtype, const frbm_kernels_t *kernels,
+                           const frbm_tile_t *tile, double beta, double factor, const void *means,
+                           size_t ldmeans, double *sums);
+} frbm_unit_t;
+
+extern const frbm_unit_t frbm_bernoulli, frbm_spin, frbm_gaussian;
+
+/* NULL for an unknown type. */
+const frbm_unit_t *frbm_unit(int unit);
+
+/* FRBM_OK if the type is known, the layer not empty and every parameter allowed. */
+int frbm_layer_check(const frbm_layer_t *layer, int dtype);
+
+static inline int frbm_unit_is_discrete(const frbm_unit_t *unit) {
+    return unit->storage != FRBM_STORE_REALS;
+}
+
+/* Is beta allowed where this unit occurs? */
+int frbm_beta_ok(const frbm_unit_t *unit, double beta);
+
+static inline double frbm_real_get(const void *p, int dtype, size_t i) {
+    return dtype == FRBM_FLOAT32 ? (double)((const float *)p)[i] : ((const double *)p)[i];
+}
+
+/* Parameter k of unit i. */
+static inline double frbm_parameter(const frbm_layer_t *layer, int dtype, int k, size_t i) {
+    return frbm_real_get(layer->parameters[k], dtype, i);
+}
+
+/* Parameter k from unit first on. */
+static inline const void *frbm_parameters_from(const frbm_layer_t *layer, int dtype, int k,
+                                               size_t first) {
+    return (const char *)layer->parameters[k] + first * frbm_real_size(dtype);
+}
+
+/* Where the log-weight is linear in the only learned parameter, bias times state: the gradient is
+ * the sum of the states, respectively of their means. */
+void frbm_state_gradient_of_bias(const frbm_layer_t *layer, int dtype, size_t unit,
+                                 const void *states, size_t n_rows, size_t row_stride,
+                                 double factor, double *sums);
+void frbm_input_gradient_of_bias(const frbm_layer_t *layer, int dtype,
+                                 const frbm_kernels_t *kernels, const frbm_tile_t *tile,
+                                 double beta, double factor, const void *means, size_t ldmeans,
+                                 double *sums);
+
+#endif

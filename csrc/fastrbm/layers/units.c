@@ -1,0 +1,64 @@
+/* The table of unit types, and what several of them share. */
+#include "unit.h"
+
+#include <math.h>
+
+#include "fastrbm/core/bits.h"
+
+const frbm_unit_t *frbm_unit(int unit) {
+    switch (unit) {
+    case FRBM_BERNOULLI:
+        return &frbm_bernoulli;
+    case FRBM_SPIN:
+        return &frbm_spin;
+    case FRBM_GAUSSIAN:
+        return &frbm_gaussian;
+    default:
+        return NULL;
+    }
+}
+
+int frbm_layer_check(const frbm_layer_t *layer, int dtype) {
+    const frbm_unit_t *unit = frbm_unit(layer->unit);
+    if (unit == NULL) return FRBM_ERROR_UNIT;
+    if (dtype != FRBM_FLOAT32 && dtype != FRBM_FLOAT64) return FRBM_ERROR_DTYPE;
+    if (layer->n == 0) return FRBM_ERROR_ARGUMENT;
+    for (int k = 0; k < unit->n_parameters; ++k) {
+        if (layer->parameters[k] == NULL) return FRBM_ERROR_ARGUMENT;
+        for (size_t i = 0; i < layer->n; ++i) {
+            const double value = frbm_parameter(layer, dtype, k, i);
+            if (!isfinite(value) || !unit->parameter_ok(k, value)) return FRBM_ERROR_PARAMETER;
+        }
+    }
+    return FRBM_OK;
+}
+
+int frbm_beta_ok(const frbm_unit_t *unit, double beta) {
+    return isfinite(beta) && (frbm_unit_is_discrete(unit) ? beta >= 0 : beta > 0);
+}
+
+void frbm_state_gradient_of_bias(const frbm_layer_t *layer, int dtype, size_t unit,
+                                 const void *states, size_t n_rows, size_t row_stride,
+                                 double factor, double *sums) {
+    const frbm_unit_t *u = frbm_unit(layer->unit);
+    double sum = 0;
+    if (frbm_unit_is_discrete(u)) {
+        const uint64_t *row = (const uint64_t *)states;
+        size_t ones = 0;
+        for (size_t w = 0; w < frbm_bit_words(n_rows); ++w) ones += frbm_popcount(row[w]);
+        sum = u->high * (double)ones + u->low * (double)(n_rows - ones);
+    } else {
+        const char *value = (const char *)states + unit * frbm_real_size(dtype);
+        for (size_t r = 0; r < n_rows; ++r, value += row_stride)
+            sum += frbm_real_get(value, dtype, 0);
+    }
+    sums[unit] += factor * sum;
+}
+
+void frbm_input_gradient_of_bias(const frbm_layer_t *layer, int dtype,
+                                 const frbm_kernels_t *kernels, const frbm_tile_t *tile,
+                                 double beta, double factor, const void *means, size_t ldmeans,
+                                 double *sums) {
+    (void)layer, (void)beta, (void)factor; /* the means carry the factor */
+    kernels->real[dtype].sum_rows(tile->n_rows, tile->lanes, means, ldmeans, sums + tile->first);
+}

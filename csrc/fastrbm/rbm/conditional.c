@@ -1,0 +1,114 @@
+#include "conditional.h"
+
+#include <string.h>
+
+frbm_conditional_t frbm_hidden_given_visible(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels,
+                                             const void *padded_weights) {
+    const int padded = padded_weights != NULL;
+    const frbm_conditional_t c = {&rbm->hidden,
+                                  rbm->dtype,
+                                  kernels,
+                                  rbm->visible.n,
+                                  padded ? padded_weights : rbm->weights,
+                                  padded ? frbm_padded(rbm->hidden.n) : rbm->hidden.n,
+                                  padded};
+    return c;
+}
+
+frbm_conditional_t frbm_visible_given_hidden(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels,
+                                             const void *weights_t) {
+    const frbm_conditional_t c = {&rbm->visible, rbm->dtype, kernels, rbm->hidden.n,
+                                  weights_t,     frbm_padded(rbm->visible.n), 1};
+    return c;
+}
+
+size_t frbm_matrix_size(size_t n_rows, size_t n_cols, int dtype) {
+    return n_rows * frbm_padded(n_cols) * frbm_real_size(dtype);
+}
+
+#define TRANSPOSE(T)                                                                  \
+    for (size_t i0 = 0; i0 < n; i0 += block)                                          \
+        for (size_t mu = begin; mu < end; ++mu) {                                     \
+            const T *from = (const T *)rbm->weights;                                  \
+            T *to = (T *)weights_t + mu * ld;                                         \
+            for (size_t i = i0; i < n && i < i0 + block; ++i) to[i] = from[i * p + mu]; \
+            for (size_t i = n; i < ld; ++i) to[i] = 0;                                \
+        }
+
+void frbm_weights_transpose(const frbm_rbm_t *rbm, size_t begin, size_t end, void *weights_t) {
+    const size_t n = rbm->visible.n, p = rbm->hidden.n, ld = frbm_padded(n);
+    const size_t block = 64; /* rows of the source that stay in L1 while mu passes over them */
+    if (rbm->dtype == FRBM_FLOAT32) {
+        TRANSPOSE(float)
+    } else {
+        TRANSPOSE(double)
+    }
+}
+
+size_t frbm_conditional_scratch(int dtype) {
+    return FRBM_TILE_ROWS * FRBM_TILE * frbm_real_size(dtype);
+}
+
+/* One tile: chunks [c0, c1) of the rows, units [first, first + lanes). */
+static void run_tile(const frbm_conditional_t *c, const frbm_conditional_job_t *job, size_t c0,
+                     size_t c1, size_t first, size_t lanes, void *scratch) {
+    const frbm_unit_t *unit = frbm_unit(c->layer->unit);
+    const size_t size = frbm_real_size(c->dtype);
+    const size_t row0 = c0 * FRBM_ROW_CHUNK;
+    const size_t row1 = c1 * FRBM_ROW_CHUNK < job->n_rows ? c1 * FRBM_ROW_CHUNK : job->n_rows;
+    const frbm_tile_t tile = {first, lanes, row1 - row0, scratch};
+    const size_t readable = c->is_padded ? c->ld - first : lanes;
+
+    memset(scratch, 0, tile.n_rows * FRBM_TILE * size);
+    frbm_multiply(c->kernels, c->dtype, frbm_operand_from(job->source, c->dtype, row0),
+                  tile.n_rows, c->n_source, (const char *)c->couplings + first * size, c->ld,
+                  readable < FRBM_TILE ? readable : FRBM_TILE, scratch);
+
+    if (job->means != NULL) {
+        char *means = (char *)job->means + (row0 * job->ldmeans + first) * size;
+        unit->mean(c->layer, c->dtype, c->kernels, &tile, job->beta, job->factor, means,
+                   job->ldmeans);
+        for (size_t chunk = c0; job->gradient != NULL && chunk < c1; ++chunk) {
+            const size_t r = (chunk - c0) * FRBM_ROW_CHUNK;
+            const size_t rows =
+                tile.n_rows - r < FRBM_ROW_CHUNK ? tile.n_rows - r : FRBM_ROW_CHUNK;
+            const frbm_tile_t part = {first, lanes, rows,
+                                      (const char *)scratch + r * FRBM_TILE * size};
+            unit->input_gradient(
+                c->layer, c->dtype, c->kernels, &part, job->beta, job->factor,
+                means + r * job->ldmeans * size, job->ldmeans,
+                job->gradient + chunk * (size_t)unit->n_learned * c->layer->n);
+        }
+    }
+    if (job->states != NULL) {
+        const frbm_draw_t draw = {*job->stream, (uint32_t)first, (uint32_t)row0};
+        const frbm_target_t target = {
+            (char *)job->states + row0 * job->stride +
+                frbm_states_offset(c->layer, c->dtype, first),
+            job->stride,
+            job->keep == NULL ? NULL
+                              : job->keep + row0 * job->keep_stride + first / FRBM_TILE,
+            job->keep_stride};
+        unit->sample(c->layer, c->dtype, c->kernels, &tile, job->beta, &draw, &target);
+    }
+}
+
+void frbm_conditional_run(const frbm_conditional_t *c, const frbm_conditional_job_t *job,
+                          const frbm_team_t *team, void *scratch) {
+    const size_t n_tiles = frbm_tiles(c->layer->n), chunks = frbm_row_chunks(job->n_rows);
+    const size_t threads = (size_t)team->n_threads;
+    const size_t most = FRBM_TILE_ROWS / FRBM_ROW_CHUNK;
+    /* Rows are split where there are fewer tiles than threads, since each share of rows builds its
+     * own tables, and where a tile would grow too long. */
+    size_t splits = (threads + n_tiles - 1) / n_tiles;
+    if (splits > chunks) splits = chunks;
+    if (splits < (chunks + most - 1) / most) splits = (chunks + most - 1) / most;
+    const size_t n_jobs = n_tiles * splits;
+    for (size_t t = frbm_team_begin(team, n_jobs); t < frbm_team_end(team, n_jobs); ++t) {
+        const size_t first = t / splits * FRBM_TILE, part = t % splits;
+        const size_t lanes =
+            c->layer->n - first < FRBM_TILE ? c->layer->n - first : FRBM_TILE;
+        run_tile(c, job, chunks * part / splits, chunks * (part + 1) / splits, first, lanes,
+                 scratch);
+    }
+}

@@ -1,0 +1,844 @@
+"""The C library as Python sees it.
+
+Every function here takes views of its arrays, releases the GIL, calls one C function and turns the
+status code into an exception; none computes. Callers (fastrbm.layers, fastrbm.model, ...) check
+names and shapes for users; what is checked here keeps memory safe.
+
+Arrays come in by the buffer protocol, in any strides. Outputs must be writable and have exactly the
+shape and element type that the docstring names.
+"""
+from cpython.buffer cimport (
+    PyBUF_FORMAT,
+    PyBUF_STRIDES,
+    PyBUF_WRITABLE,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.math cimport sqrt
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy
+
+cimport fastrbm._lib.frbm as frbm
+from fastrbm._lib.frbm cimport (
+    frbm_array_t,
+    frbm_data_t,
+    frbm_exec_t,
+    frbm_gibbs_t,
+    frbm_layer_t,
+    frbm_rbm_t,
+    frbm_rng_t,
+    frbm_train_options_t,
+    frbm_train_t,
+    frbm_where_t,
+)
+from fastrbm._lib.internal cimport *
+
+import numpy as np
+
+
+class StatusError(ValueError):
+    """A negative status code of the C library."""
+
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
+
+
+class StateError(StatusError):
+    """A value that is not a state of its unit, with its place."""
+
+    def __init__(self, code, message, row, column, value):
+        super().__init__(code, message)
+        self.row, self.column, self.value = row, column, value
+
+
+cdef int check_status(int rc) except? -1:
+    if rc < 0:
+        raise StatusError(rc, frbm.frbm_strerror(rc).decode())
+    return rc
+
+
+cdef int check_states(int rc, frbm_where_t *where) except? -1:
+    if rc == frbm.FRBM_ERROR_STATE:
+        raise StateError(rc, frbm.frbm_strerror(rc).decode(), where.row, where.col, where.value)
+    return check_status(rc)
+
+
+# ------------------------------------------------------------------------------------ arrays
+
+cdef int code_of_format(const char *format, Py_ssize_t itemsize):
+    """The library's element type for a buffer's format; -1 for none."""
+    cdef char kind = format[0]
+    if kind == b"@" or kind == b"=" or kind == b"<":
+        format += 1
+        kind = format[0]
+    if kind == 0 or format[1] != 0:
+        return -1
+    if kind == b"f":
+        return frbm.FRBM_FLOAT32
+    if kind == b"d":
+        return frbm.FRBM_FLOAT64
+    if kind == b"?":
+        return frbm.FRBM_UINT8
+    if kind in (b"b", b"h", b"i", b"l", b"q"):
+        return {1: frbm.FRBM_INT8, 2: frbm.FRBM_INT16, 4: frbm.FRBM_INT32,
+                8: frbm.FRBM_INT64}[itemsize]
+    if kind in (b"B", b"H", b"I", b"L", b"Q"):
+        return {1: frbm.FRBM_UINT8, 2: frbm.FRBM_UINT16, 4: frbm.FRBM_UINT32,
+                8: frbm.FRBM_UINT64}[itemsize]
+    return -1
+
+
+cdef class View:
+    """A 1-D or 2-D buffer held for the length of a call; 1-D is one row."""
+
+    cdef Py_buffer buffer
+    cdef frbm_array_t c
+    cdef bint held
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.buffer)
+
+
+cdef View view(object array, bint writable=False):
+    cdef View v = View.__new__(View)
+    cdef int flags = PyBUF_STRIDES | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0)
+    PyObject_GetBuffer(array, &v.buffer, flags)
+    v.held = True
+    v.c.dtype = code_of_format(v.buffer.format, v.buffer.itemsize)
+    if v.c.dtype < 0:
+        raise TypeError(f"arrays of type {array.dtype} are not supported")
+    if v.buffer.ndim == 2:
+        v.c.n_rows = v.buffer.shape[0]
+        v.c.n_cols = v.buffer.shape[1]
+        v.c.row_stride = v.buffer.strides[0]
+        v.c.col_stride = v.buffer.strides[1]
+    elif v.buffer.ndim == 1:
+        v.c.n_rows = 1
+        v.c.n_cols = v.buffer.shape[0]
+        v.c.row_stride = 0
+        v.c.col_stride = v.buffer.strides[0]
+    else:
+        raise ValueError("an array of one or two dimensions is needed")
+    v.c.data = v.buffer.buf
+    return v
+
+
+cdef View states_view(object array, size_t n_cols):
+    cdef View v = view(array)
+    if v.c.n_cols != n_cols:
+        raise ValueError(f"{n_cols} columns are needed, got {v.c.n_cols}")
+    return v
+
+
+cdef View matrix(object array, size_t n_cols, int dtype, bint writable=False):
+    """A C-contiguous array of this width; dtype < 0: any element type."""
+    cdef View v = view(array, writable)
+    if v.c.n_cols != n_cols or (dtype >= 0 and v.c.dtype != dtype):
+        raise ValueError("an array has another width or element type than it must have")
+    if (n_cols > 1 and v.c.col_stride != v.buffer.itemsize) or (
+            v.c.n_rows > 1 and v.c.row_stride != <Py_ssize_t>n_cols * v.buffer.itemsize):
+        raise ValueError("an array must be C-contiguous")
+    return v
+
+
+cdef View output(object array, size_t n_rows, size_t n_cols, int dtype):
+    """A writable C-contiguous array of exactly this shape."""
+    cdef View v = matrix(array, n_cols, dtype, True)
+    if v.c.n_rows != n_rows:
+        raise ValueError("an output has another number of rows than it must have")
+    return v
+
+
+cdef class Memory:
+    """A block that is freed with its owner."""
+
+    cdef void *p
+    cdef readonly size_t size
+
+    def __cinit__(self, size_t size):
+        self.p = PyMem_RawMalloc(size if size > 0 else 1)
+        if self.p == NULL:
+            raise MemoryError(f"{size} bytes could not be had")
+        self.size = size
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.p)
+
+
+class Scan:
+    """What values an array holds; see scan()."""
+
+    __slots__ = (
+        "bad_index", "finite", "has_fraction", "has_minus_one", "has_one", "has_other", "has_zero",
+        "max", "min", "n",
+    )
+
+
+def scan(array):
+    """The values of a 2-D array in one pass, without temporaries."""
+    cdef View v = view(array)
+    cdef frbm_scan_t c
+    with nogil:
+        frbm_array_scan(&v.c, &c)
+    s = Scan()
+    s.n = v.c.n_rows * v.c.n_cols
+    s.finite = bool(c.finite)
+    s.min, s.max = c.min, c.max
+    s.has_minus_one, s.has_zero, s.has_one = bool(c.has_minus_one), bool(c.has_zero), bool(c.has_one)
+    s.has_fraction, s.has_other = bool(c.has_fraction), bool(c.has_other)
+    s.bad_index = None if c.finite else (c.bad_row, c.bad_col)
+    return s
+
+
+# -------------------------------------------------------------------------------- how to run
+
+def version():
+    return frbm.frbm_version().decode()
+
+
+def compiler():
+    return FASTRBM_COMPILER.decode()
+
+
+def openmp_threads():
+    """Threads that OpenMP would take by default (OMP_NUM_THREADS or all); 0 without OpenMP."""
+    return fastrbm_openmp_threads()
+
+
+def simd_levels():
+    """Names of the SIMD levels that this machine can run, plain first."""
+    cdef int i = 0
+    names = []
+    while frbm.frbm_simd_level(i) != NULL:
+        names.append(frbm.frbm_simd_level(i).decode())
+        i += 1
+    return tuple(names)
+
+
+cdef class Exec:
+    """A SIMD level, a number of threads and a poll function."""
+
+    def __init__(self, str simd, int n_threads, poll=None):
+        frbm.frbm_exec_init(&self.c)
+        check_status(frbm.frbm_exec_set_simd(&self.c, simd.encode()))
+        self.c.n_threads = n_threads
+        self.poll = poll
+
+    @property
+    def n_threads(self):
+        return self.c.n_threads
+
+    @property
+    def simd(self):
+        return frbm.frbm_exec_simd(&self.c).decode()
+
+
+cdef class Poll:
+    """One long call's poll: signals first, then the user's function; keeps what they raise."""
+
+    cdef object function
+    cdef object error
+
+    cdef int ask(self) noexcept:
+        try:
+            PyErr_CheckSignals()
+            return self.function is not None and bool(self.function())
+        except BaseException as error:
+            self.error = error
+            return 1
+
+
+cdef int ask_python(void *context) noexcept nogil:
+    with gil:
+        return (<Poll>context).ask()
+
+
+cdef frbm_exec_t polled(Exec exec, Poll poll):
+    cdef frbm_exec_t c = exec.c
+    poll.function = exec.poll
+    c.poll = ask_python
+    c.poll_context = <void *>poll
+    return c
+
+
+# ------------------------------------------------------------------------------ random numbers
+
+def key_from_generator(bit_generator):
+    """The next 64 bits, Generator.integers(2**64, dtype=uint64), at a tenth of its cost."""
+    cdef fastrbm_bitgen_t *bits = <fastrbm_bitgen_t *>PyCapsule_GetPointer(
+        bit_generator.capsule, "BitGenerator")
+    with bit_generator.lock:
+        return bits.next_uint64(bits.state)
+
+
+def purposes():
+    """Name and number of every use of random numbers."""
+    return {
+        "GIBBS_HIDDEN": <int>FRBM_PURPOSE_GIBBS_HIDDEN,
+        "GIBBS_VISIBLE": <int>FRBM_PURPOSE_GIBBS_VISIBLE,
+        "START": <int>FRBM_PURPOSE_START,
+        "TRAIN_HIDDEN": <int>FRBM_PURPOSE_TRAIN_HIDDEN,
+        "TRAIN_VISIBLE": <int>FRBM_PURPOSE_TRAIN_VISIBLE,
+        "TRAIN_DATA": <int>FRBM_PURPOSE_TRAIN_DATA,
+        "TRAIN_STATISTIC": <int>FRBM_PURPOSE_TRAIN_STATISTIC,
+        "SHUFFLE": <int>FRBM_PURPOSE_SHUFFLE,
+        "CHAINS": <int>FRBM_PURPOSE_CHAINS,
+        "WEIGHTS": <int>FRBM_PURPOSE_WEIGHTS,
+        "METRIC_ROWS": <int>FRBM_PURPOSE_METRIC_ROWS,
+        "METRIC": <int>FRBM_PURPOSE_METRIC,
+        "PSEUDO": <int>FRBM_PURPOSE_PSEUDO,
+        "SAMPLE_HIDDEN": <int>FRBM_PURPOSE_SAMPLE_HIDDEN,
+        "SAMPLE_VISIBLE": <int>FRBM_PURPOSE_SAMPLE_VISIBLE,
+        "LAYER": <int>FRBM_PURPOSE_LAYER,
+    }
+
+
+def philox(counter, key):
+    """Philox4x32-10 of a counter of four and a key of two 32-bit words."""
+    cdef frbm_philox_block block
+    for i in range(4):
+        block.c[i] = counter[i]
+    block = frbm_philox(block, key[0], key[1])
+    return tuple(block.c[i] for i in range(4))
+
+
+cdef frbm_stream_t stream_of(uint64_t key, int purpose, uint64_t step):
+    return frbm_stream(key, step, <frbm_purpose>purpose, 0)
+
+
+def uniform_bits(uint64_t key, int purpose, uint64_t step, uint32_t row, size_t n):
+    """The words of units 0 .. n - 1 of a row, uint32 (n,)."""
+    cdef frbm_stream_t stream = stream_of(key, purpose, step)
+    out = np.empty(n, np.uint32)
+    cdef View v = output(out, 1, n, frbm.FRBM_UINT32)
+    frbm_stream_words(&stream, row, n, <uint32_t *>v.buffer.buf)
+    return out
+
+
+def normals(uint64_t key, int purpose, size_t n, dtype):
+    """n standard normals by inversion, in the given real type."""
+    cdef frbm_stream_t stream = stream_of(key, purpose, 0)
+    out = np.empty(n, dtype)
+    cdef View v = output(out, 1, n, -1)
+    if v.c.dtype != frbm.FRBM_FLOAT32 and v.c.dtype != frbm.FRBM_FLOAT64:
+        raise TypeError("normals come in float32 or float64")
+    with nogil:
+        frbm_stream_normals(&stream, n, v.c.dtype, v.buffer.buf)
+    return out
+
+
+def permutation(uint64_t key, int purpose, uint64_t step, uint32_t n):
+    """A random order of 0 .. n - 1, uint32 (n,)."""
+    cdef frbm_stream_t stream = stream_of(key, purpose, step)
+    out = np.empty(n, np.uint32)
+    cdef View v = output(out, 1, n, frbm.FRBM_UINT32)
+    with nogil:
+        frbm_stream_permutation(&stream, n, <uint32_t *>v.buffer.buf)
+    return out
+
+
+# ------------------------------------------------------------------------------------- layers
+
+cdef dict UNITS = {
+    "bernoulli": frbm.FRBM_BERNOULLI,
+    "spin": frbm.FRBM_SPIN,
+    "gaussian": frbm.FRBM_GAUSSIAN,
+}
+
+
+def unit_parameters(str unit):
+    """Names of the parameters of a unit type, in order."""
+    cdef const frbm_unit_t *u = frbm_unit(UNITS[unit])
+    return tuple(u.parameter_names[k].decode() for k in range(u.n_parameters))
+
+
+def unit_states(str unit):
+    """(low, high) of a two-state unit type, None for a continuous one."""
+    cdef const frbm_unit_t *u = frbm_unit(UNITS[unit])
+    return (u.low, u.high) if frbm_unit_is_discrete(u) else None
+
+
+cdef class Layer:
+    """A view of a layer's parameters, which it keeps alive and sees change."""
+
+    def __init__(self, str unit, tuple parameters):
+        cdef const frbm_unit_t *u = frbm_unit(UNITS[unit])
+        cdef View v
+        if len(parameters) != u.n_parameters:
+            raise ValueError(f"{unit} has {u.n_parameters} parameters, got {len(parameters)}")
+        self.unit = unit
+        self.discrete = frbm_unit_is_discrete(u)
+        self.parameters = parameters
+        self.dtype = parameters[0].dtype
+        self.c.unit = UNITS[unit]
+        self.c.n = len(parameters[0])
+        for k, array in enumerate(parameters):
+            v = output(array, 1, self.c.n, -1)
+            if k == 0:
+                self.dtype_code = v.c.dtype
+            if v.c.dtype != self.dtype_code or self.dtype_code > frbm.FRBM_FLOAT64:
+                raise TypeError("parameters are all float32 or all float64")
+            self.c.parameters[k] = v.buffer.buf
+
+    @property
+    def n(self):
+        return self.c.n
+
+    def log_weight(self, states, out):
+        """Log-weights of float64 states (rows, n), to float64."""
+        cdef View s = matrix(states, self.c.n, frbm.FRBM_FLOAT64)
+        cdef View o = output(out, s.c.n_rows, self.c.n, frbm.FRBM_FLOAT64)
+        cdef int rc
+        with nogil:
+            rc = frbm.frbm_layer_log_weight(&self.c, self.dtype_code, s.c.n_rows,
+                                            <const double *>s.c.data, <double *>o.buffer.buf)
+        check_status(rc)
+
+    def cgf(self, Exec exec, inputs, double beta, out):
+        """Cumulant generating function of float64 inputs (rows, n), to float64."""
+        cdef View x = matrix(inputs, self.c.n, frbm.FRBM_FLOAT64)
+        cdef View o = output(out, x.c.n_rows, self.c.n, frbm.FRBM_FLOAT64)
+        cdef int rc
+        with nogil:
+            rc = frbm.frbm_layer_cgf(&self.c, self.dtype_code, x.c.n_rows,
+                                     <const double *>x.c.data, beta, &exec.c,
+                                     <double *>o.buffer.buf)
+        check_status(rc)
+
+    def variance(self, inputs, double beta, out):
+        """Variances at float64 inputs (rows, n), to float64."""
+        cdef View x = matrix(inputs, self.c.n, frbm.FRBM_FLOAT64)
+        cdef View o = output(out, x.c.n_rows, self.c.n, frbm.FRBM_FLOAT64)
+        cdef int rc
+        with nogil:
+            rc = frbm.frbm_layer_variance(&self.c, self.dtype_code, x.c.n_rows,
+                                          <const double *>x.c.data, beta,
+                                          <double *>o.buffer.buf)
+        check_status(rc)
+
+    def mean(self, Exec exec, inputs, double beta, out):
+        """Means at inputs (rows, n) of the layer's type, to the same type."""
+        cdef View x = matrix(inputs, self.c.n, self.dtype_code)
+        cdef View o = output(out, x.c.n_rows, self.c.n, self.dtype_code)
+        cdef int rc
+        with nogil:
+            rc = frbm.frbm_layer_mean(&self.c, self.dtype_code, x.c.n_rows, x.c.data, beta,
+                                      &exec.c, o.buffer.buf)
+        check_status(rc)
+
+    def sample(self, Exec exec, inputs, double beta, uint64_t key, out):
+        """Draws at inputs (rows, n) of the layer's type, to float32, float64 or int8."""
+        cdef View x = matrix(inputs, self.c.n, self.dtype_code)
+        cdef View o = output(out, x.c.n_rows, self.c.n, -1)
+        cdef frbm_rng_t rng
+        cdef int rc
+        frbm.frbm_rng_init(&rng, key, 0)
+        with nogil:
+            rc = frbm.frbm_layer_sample(&self.c, self.dtype_code, x.c.n_rows, x.c.data, beta,
+                                        &exec.c, &rng, o.buffer.buf, o.c.dtype)
+        check_status(rc)
+
+
+# -------------------------------------------------------------------------------------- model
+
+cdef int side_of(str side) except -1:
+    if side == "hidden":
+        return frbm.FRBM_HIDDEN
+    if side == "visible":
+        return frbm.FRBM_VISIBLE
+    raise ValueError(f"a side is 'visible' or 'hidden', not {side!r}")
+
+
+cdef class Rbm:
+    """A view of a model: two layers and weights (n_visible, n_hidden), kept alive."""
+
+    def __init__(self, Layer visible, Layer hidden, weights):
+        cdef View w = output(weights, visible.c.n, hidden.c.n, visible.dtype_code)
+        if hidden.dtype_code != visible.dtype_code:
+            raise TypeError("both layers have one element type")
+        self.visible, self.hidden, self.weights = visible, hidden, weights
+        self.c.dtype = visible.dtype_code
+        self.c.visible = visible.c
+        self.c.hidden = hidden.c
+        self.c.weights = w.buffer.buf
+
+    cdef Layer layer(self, int side):
+        return self.hidden if side == frbm.FRBM_HIDDEN else self.visible
+
+    def is_finite(self):
+        """Whether all weights and parameters are finite and allowed."""
+        cdef int rc
+        with nogil:
+            rc = frbm.frbm_rbm_check(&self.c)
+        return rc == frbm.FRBM_OK
+
+    def energy(self, v, h, out):
+        """E(v, h) of every row, to float64 (rows,)."""
+        cdef View a = states_view(v, self.c.visible.n)
+        cdef View b = states_view(h, self.c.hidden.n)
+        cdef View o = output(out, 1, a.c.n_rows, frbm.FRBM_FLOAT64)
+        cdef frbm_where_t where
+        cdef int rc
+        with nogil:
+            rc = frbm.frbm_rbm_energy_of(&self.c, &a.c, &b.c, <double *>o.buffer.buf, &where)
+        check_states(rc, &where)
+
+    def free_energy(self, Exec exec, v, double beta, out):
+        """-log of the integral over h of exp(-beta E) of every row, to float64 (rows,)."""
+        cdef View a = states_view(v, self.c.visible.n)
+        cdef View o = output(out, 1, a.c.n_rows, frbm.FRBM_FLOAT64)
+        cdef frbm_where_t where
+        cdef int rc
+        with nogil:
+            rc = frbm.frbm_rbm_free_energy_of(&self.c, &a.c, beta, &exec.c,
+                                              <double *>o.buffer.buf, &where)
+        check_states(rc, &where)
+
+    cdef one_side(self, Exec exec, str side, given, double beta, const frbm_rng_t *rng, out,
+                  int dtype):
+        cdef int s = side_of(side), rc
+        cdef View g = states_view(given, self.layer(1 - s).c.n)
+        cdef View o = output(out, g.c.n_rows, self.layer(s).c.n, dtype)
+        cdef frbm_where_t where
+        cdef size_t size = frbm.frbm_rbm_conditional_workspace_size(&self.c, s, g.c.n_rows)
+        cdef void *workspace = PyMem_RawMalloc(size)
+        if workspace == NULL:
+            raise MemoryError(f"{size} bytes could not be had")
+        with nogil:
+            rc = frbm.frbm_rbm_conditional(&self.c, s, &g.c, beta, workspace, size, &exec.c, rng,
+                                           o.buffer.buf, o.c.dtype, &where)
+            PyMem_RawFree(workspace)
+        check_states(rc, &where)
+
+    def mean(self, Exec exec, str side, given, double beta, out):
+        """E[side | given], to the model's type (rows, n)."""
+        self.one_side(exec, side, given, beta, NULL, out, self.c.dtype)
+
+    def sample(self, Exec exec, str side, given, double beta, uint64_t key, out):
+        """A draw of one side given the other, to float32, float64 or int8 (rows, n)."""
+        cdef frbm_rng_t rng
+        frbm.frbm_rng_init(&rng, key, 0)
+        self.one_side(exec, side, given, beta, &rng, out, -1)
+
+    def pseudo_likelihood(self, Exec exec, v, bint exact, uint64_t key, uint64_t step=0):
+        """Log pseudo-likelihood of every row, nats, float64 (rows,)."""
+        cdef View a = states_view(v, self.c.visible.n)
+        cdef Memory memory = Memory(
+            frbm.frbm_pseudo_likelihood_workspace_size(&self.c, exec.c.n_threads))
+        out = np.empty(a.c.n_rows)
+        cdef View o = output(out, 1, a.c.n_rows, frbm.FRBM_FLOAT64)
+        cdef frbm_rng_t rng
+        cdef frbm_where_t where
+        cdef int rc
+        frbm.frbm_rng_init(&rng, key, 0)
+        rng.step = step
+        with nogil:
+            rc = frbm.frbm_pseudo_likelihood(&self.c, &a.c, memory.p, memory.size, &exec.c,
+                                             NULL if exact else &rng, <double *>o.buffer.buf,
+                                             &where)
+        check_states(rc, &where)
+        return out
+
+    def reconstruction_error(self, Exec exec, v, uint64_t key, uint64_t step=0):
+        """Mean over units of (v - E[v|h])^2, h drawn given v, of every row, float64 (rows,)."""
+        cdef View a = states_view(v, self.c.visible.n)
+        cdef Memory memory = Memory(
+            frbm.frbm_reconstruction_workspace_size(&self.c, exec.c.n_threads))
+        out = np.empty(a.c.n_rows)
+        cdef View o = output(out, 1, a.c.n_rows, frbm.FRBM_FLOAT64)
+        cdef frbm_rng_t rng
+        cdef frbm_where_t where
+        cdef int rc
+        frbm.frbm_rng_init(&rng, key, 0)
+        rng.step = step
+        with nogil:
+            rc = frbm.frbm_reconstruction_error(&self.c, &a.c, memory.p, memory.size, &exec.c,
+                                                &rng, <double *>o.buffer.buf, &where)
+        check_states(rc, &where)
+        return out
+
+    def to_bytes(self):
+        """The model as one byte block (layout: fastrbm.h)."""
+        cdef size_t size = frbm.frbm_rbm_block_size(&self.c)
+        block = PyBytes_FromStringAndSize(NULL, size)
+        check_status(frbm.frbm_rbm_to_bytes(&self.c, PyBytes_AS_STRING(block), size))
+        return block
+
+
+cdef parsed_layer(const frbm_layer_t *layer, str unit, dtype, const char *block, bytes copy):
+    cdef const frbm_unit_t *u = frbm_unit(layer.unit)
+    return unit, tuple(
+        np.frombuffer(copy, dtype, layer.n, <const char *>layer.parameters[k] - block).copy()
+        for k in range(u.n_parameters))
+
+
+def parse_bytes(block):
+    """(visible (unit, parameters), hidden (unit, parameters), weights) of a byte block."""
+    cdef bytes copy = bytes(block)
+    cdef Memory memory = Memory(len(copy))
+    cdef frbm_rbm_t rbm
+    cdef const char *start = <const char *>memory.p
+    memcpy(memory.p, PyBytes_AS_STRING(copy), len(copy))  # malloc aligns, bytes need not
+    check_status(frbm.frbm_rbm_from_bytes(&rbm, memory.p, len(copy)))
+    dtype = np.float32 if rbm.dtype == frbm.FRBM_FLOAT32 else np.float64
+    names = {number: name for name, number in UNITS.items()}
+    weights = np.frombuffer(copy, dtype, rbm.visible.n * rbm.hidden.n,
+                            <const char *>rbm.weights - start)
+    return (parsed_layer(&rbm.visible, names[rbm.visible.unit], dtype, start, copy),
+            parsed_layer(&rbm.hidden, names[rbm.hidden.unit], dtype, start, copy),
+            weights.reshape(rbm.visible.n, rbm.hidden.n).copy())
+
+
+# ----------------------------------------------------------------------------------- sampling
+
+cdef class Gibbs:
+    """Chains that keep packed weights and states between calls."""
+
+    cdef frbm_gibbs_t c
+    cdef Memory memory, mask
+    cdef readonly Rbm rbm
+    cdef readonly size_t n_chains
+
+    def __init__(self, Rbm rbm, size_t n_chains, clamp=None):
+        cdef View m
+        self.rbm, self.n_chains = rbm, n_chains
+        self.memory = Memory(frbm.frbm_gibbs_workspace_size(&rbm.c, n_chains))
+        check_status(frbm.frbm_gibbs_init(&self.c, &rbm.c, n_chains, self.memory.p,
+                                          self.memory.size))
+        if clamp is not None:
+            m = states_view(clamp, rbm.c.visible.n)
+            self.mask = Memory(frbm.frbm_gibbs_clamp_size(&rbm.c, m.c.n_rows))
+            check_status(frbm.frbm_gibbs_clamp(&self.c, &m.c, self.mask.p, self.mask.size))
+
+    def load(self, visible):
+        """Start from these visible states (n_chains, n_visible)."""
+        cdef View v = states_view(visible, self.rbm.c.visible.n)
+        cdef frbm_where_t where
+        cdef int rc
+        with nogil:
+            rc = frbm.frbm_gibbs_load(&self.c, &v.c, &where)
+        check_states(rc, &where)
+
+    def start(self, Exec exec, uint64_t key, double beta):
+        """Start every visible unit from its own bias."""
+        cdef frbm_rng_t rng
+        frbm.frbm_rng_init(&rng, key, 0)
+        check_status(frbm.frbm_gibbs_start(&self.c, beta, &exec.c, &rng))
+
+    def run(self, Exec exec, size_t n_sweeps, double beta, uint64_t key, uint64_t step):
+        """Sweeps done: fewer than asked only when the poll said stop. Signals' exceptions rise
+        after the sweep they came in, so that the states are whole."""
+        cdef Poll poll = Poll.__new__(Poll)
+        cdef frbm_exec_t c = polled(exec, poll)
+        cdef frbm_rng_t rng
+        cdef int rc
+        frbm.frbm_rng_init(&rng, key, 0)
+        rng.step = step
+        with nogil:
+            rc = frbm.frbm_gibbs_run(&self.c, n_sweeps, beta, &c, &rng)
+        check_status(rc)
+        if poll.error is not None:
+            raise poll.error
+        return rng.step - step
+
+    cdef store(self, int side, out):
+        cdef View o = view(out, True)
+        cdef size_t n = self.rbm.layer(side).c.n
+        if o.c.n_rows != self.n_chains or o.c.n_cols != n:
+            raise ValueError("the output has another shape than the chains")
+        cdef int rc
+        with nogil:
+            rc = frbm.frbm_gibbs_store(&self.c, side, o.buffer.buf, o.c.dtype, o.c.row_stride,
+                                       o.c.col_stride)
+        check_status(rc)
+
+    def store_visible(self, out):
+        """Write the visible states to out (n_chains, n_visible), any strides."""
+        self.store(frbm.FRBM_VISIBLE, out)
+
+    def store_hidden(self, out):
+        """Write the hidden states to out (n_chains, n_hidden), any strides."""
+        self.store(frbm.FRBM_HIDDEN, out)
+
+
+# ----------------------------------------------------------------------------------- training
+
+cdef class Data:
+    """Rows to learn from: packed to one bit a unit, or a view of the caller's values."""
+
+    cdef frbm_data_t c
+    cdef View values
+    cdef Memory memory
+    cdef readonly Rbm rbm
+
+    def __init__(self, Rbm rbm, array, bint values=False):
+        cdef View v = states_view(array, rbm.c.visible.n)
+        cdef frbm_where_t where
+        cdef int rc
+        self.rbm = rbm
+        self.c.n_rows = v.c.n_rows
+        self.c.packed = rbm.visible.discrete and not values
+        if self.c.packed:
+            self.memory = Memory(frbm.frbm_data_packed_size(&rbm.c, v.c.n_rows))
+            self.c.bits = <const uint64_t *>self.memory.p
+            with nogil:
+                rc = frbm.frbm_data_pack(&rbm.c, &v.c, <uint64_t *>self.c.bits, &where)
+            check_states(rc, &where)
+        else:
+            self.values = v  # keeps the buffer
+            self.c.values = v.c
+
+    @property
+    def n_rows(self):
+        return self.c.n_rows
+
+    @property
+    def packed(self):
+        return bool(self.c.packed)
+
+    @property
+    def nbytes(self):
+        return self.memory.size if self.c.packed else 0
+
+    def leading_eigenvalue(self, size_t max_rows):
+        """Largest eigenvalue of <v v^T> on at most max_rows evenly spaced rows."""
+        cdef Memory buffer = Memory(3 * self.rbm.c.visible.n * sizeof(double))
+        cdef double value
+        cdef int rc
+        with nogil:
+            rc = frbm.frbm_data_leading_eigenvalue(&self.rbm.c, &self.c, max_rows,
+                                                   <double *>buffer.p, &value)
+        check_status(rc)
+        return value
+
+
+cdef dict FREEZE = {
+    "weights": frbm.FRBM_FREEZE_WEIGHTS,
+    "visible_bias": frbm.FRBM_FREEZE_VISIBLE,
+    "hidden_bias": frbm.FRBM_FREEZE_HIDDEN,
+}
+
+
+cdef class Trainer:
+    """Contrastive divergence on a model, in place; see frbm_train_t in fastrbm.h."""
+
+    cdef frbm_train_t c
+    cdef Memory memory
+    cdef readonly Rbm rbm
+    cdef readonly Data data
+    cdef readonly bint interrupted
+
+    def __init__(self, Rbm rbm, Data data, size_t k, bint persistent, bint samples,
+                 size_t batch_size, size_t n_chains, double momentum, double weight_decay,
+                 double max_norm, frozen, int n_threads):
+        cdef frbm_train_options_t o
+        o.k, o.batch_size, o.n_chains = k, batch_size, n_chains if persistent else 0
+        o.persistent, o.samples = persistent, samples
+        o.momentum, o.weight_decay, o.max_norm = momentum, weight_decay, max_norm
+        o.frozen = 0
+        for name in frozen:
+            o.frozen |= <int>FREEZE[name]
+        self.rbm, self.data = rbm, data
+        self.memory = Memory(frbm.frbm_train_workspace_size(&rbm.c, &data.c, &o, n_threads))
+        check_status(frbm.frbm_train_init(&self.c, &rbm.c, &data.c, &o, n_threads, self.memory.p,
+                                          self.memory.size))
+
+    @property
+    def nbytes(self):
+        return self.memory.size
+
+    @property
+    def n_updates(self):
+        """Whole updates so far."""
+        return self.c.n_updates
+
+    @property
+    def update_norm(self):
+        """Root mean square over the epoch's updates of the norm of the step of W."""
+        return sqrt(self.c.step_norm_sum / self.c.epoch_updates) if self.c.epoch_updates else 0.0
+
+    @property
+    def n_chains(self):
+        """Rows of the last negative phase."""
+        return self.c.last_chains
+
+    def start_chains(self, uint64_t key):
+        """Persistent chains start at data rows drawn by the key."""
+        cdef frbm_rng_t rng
+        frbm.frbm_rng_init(&rng, key, 0)
+        check_status(frbm.frbm_train_start_chains(&self.c, &rng))
+
+    def load_chains(self, visible):
+        """Persistent chains start at these visible states."""
+        cdef View v = states_view(visible, self.rbm.c.visible.n)
+        cdef frbm_where_t where
+        check_states(frbm.frbm_train_load_chains(&self.c, &v.c, &where), &where)
+
+    def epoch(self, Exec exec, uint64_t epoch, double learning_rate, uint64_t key):
+        """One pass over the data: "done", "stopped" (by the poll or a signal) or "diverged"."""
+        cdef Poll poll = Poll.__new__(Poll)
+        cdef frbm_exec_t c = polled(exec, poll)
+        cdef int rc
+        with nogil:
+            rc = frbm.frbm_train_epoch(&self.c, epoch, learning_rate, &c, key)
+        self.interrupted = isinstance(poll.error, KeyboardInterrupt)
+        if poll.error is not None and not self.interrupted:
+            raise poll.error
+        if rc == frbm.FRBM_ERROR_DIVERGED:
+            return "diverged"
+        return "stopped" if check_status(rc) == frbm.FRBM_STOPPED else "done"
+
+    def store_chains(self, out):
+        """Write the visible states after the last negative phase to out (n_chains, n_visible)."""
+        cdef View o = view(out, True)
+        if o.c.n_rows != self.c.last_chains or o.c.n_cols != self.rbm.c.visible.n:
+            raise ValueError("the output has another shape than the chains")
+        check_status(frbm.frbm_train_store_chains(&self.c, o.buffer.buf, o.c.dtype,
+                                                  o.c.row_stride, o.c.col_stride))
+
+
+# ----------------------------------------------------------------------- the C API for Cython
+
+cdef const char *frbm_strerror(int code) noexcept nogil:
+    return frbm.frbm_strerror(code)
+
+cdef int frbm_rbm_from_bytes(frbm_rbm_t *rbm, const void *block, size_t size) noexcept nogil:
+    return frbm.frbm_rbm_from_bytes(rbm, block, size)
+
+cdef int frbm_rbm_check(const frbm_rbm_t *rbm) noexcept nogil:
+    return frbm.frbm_rbm_check(rbm)
+
+cdef void frbm_exec_init(frbm_exec_t *exec) noexcept nogil:
+    frbm.frbm_exec_init(exec)
+
+cdef int frbm_exec_set_simd(frbm_exec_t *exec, const char *level) noexcept nogil:
+    return frbm.frbm_exec_set_simd(exec, level)
+
+cdef const char *frbm_exec_simd(const frbm_exec_t *exec) noexcept nogil:
+    return frbm.frbm_exec_simd(exec)
+
+cdef void frbm_rng_init(frbm_rng_t *rng, uint64_t key, unsigned int first_chain) noexcept nogil:
+    frbm.frbm_rng_init(rng, key, first_chain)
+
+cdef size_t frbm_gibbs_workspace_size(const frbm_rbm_t *rbm, size_t n_chains) noexcept nogil:
+    return frbm.frbm_gibbs_workspace_size(rbm, n_chains)
+
+cdef int frbm_gibbs_sample(const frbm_rbm_t *rbm, size_t n_chains, size_t n_sweeps, double beta,
+                           void *workspace, size_t size, const frbm_exec_t *exec,
+                           frbm_rng_t *rng, void *v, void *h) noexcept nogil:
+    return frbm.frbm_gibbs_sample(rbm, n_chains, n_sweeps, beta, workspace, size, exec, rng, v, h)
+
+cdef int frbm_rbm_energy(const frbm_rbm_t *rbm, size_t n_chains, const void *v, const void *h,
+                         double *energies) noexcept nogil:
+    return frbm.frbm_rbm_energy(rbm, n_chains, v, h, energies)
+
+cdef int frbm_rbm_free_energy(const frbm_rbm_t *rbm, size_t n_chains, const void *v, double beta,
+                              const frbm_exec_t *exec, double *energies) noexcept nogil:
+    return frbm.frbm_rbm_free_energy(rbm, n_chains, v, beta, exec, energies)

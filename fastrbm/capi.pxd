@@ -1,0 +1,38 @@
+# The C API for Cython: `from fastrbm.capi cimport frbm_rbm_t, frbm_gibbs_sample, ...`.
+#
+# The structs come from fastrbm.h (compile with include_dirs=[fastrbm.get_include()]); the functions
+# are those of the installed extension module, resolved when your module is imported, so that there
+# is nothing to link. docs/embedding.md has an example.
+from libc.stdint cimport uint64_t
+
+from fastrbm._lib.frbm cimport (
+    FRBM_BERNOULLI,
+    FRBM_ERROR_DIVERGED,
+    FRBM_ERROR_STATE,
+    FRBM_FLOAT32,
+    FRBM_FLOAT64,
+    FRBM_GAUSSIAN,
+    FRBM_OK,
+    FRBM_SPIN,
+    FRBM_STOPPED,
+    frbm_exec_t,
+    frbm_layer_t,
+    frbm_rbm_t,
+    frbm_rng_t,
+)
+
+cdef const char *frbm_strerror(int code) noexcept nogil
+cdef int frbm_rbm_from_bytes(frbm_rbm_t *rbm, const void *block, size_t size) noexcept nogil
+cdef int frbm_rbm_check(const frbm_rbm_t *rbm) noexcept nogil
+cdef void frbm_exec_init(frbm_exec_t *exec) noexcept nogil
+cdef int frbm_exec_set_simd(frbm_exec_t *exec, const char *level) noexcept nogil
+cdef const char *frbm_exec_simd(const frbm_exec_t *exec) noexcept nogil
+cdef void frbm_rng_init(frbm_rng_t *rng, uint64_t key, unsigned int first_chain) noexcept nogil
+cdef size_t frbm_gibbs_workspace_size(const frbm_rbm_t *rbm, size_t n_chains) noexcept nogil
+cdef int frbm_gibbs_sample(const frbm_rbm_t *rbm, size_t n_chains, size_t n_sweeps, double beta,
+                           void *workspace, size_t size, const frbm_exec_t *exec,
+                           frbm_rng_t *rng, void *v, void *h) noexcept nogil
+cdef int frbm_rbm_energy(const frbm_rbm_t *rbm, size_t n_chains, const void *v, const void *h,
+                         double *energies) noexcept nogil
+cdef int frbm_rbm_free_energy(const frbm_rbm_t *rbm, size_t n_chains, const void *v, double beta,
+                              const frbm_exec_t *exec, double *energies) noexcept nogil

@@ -1,0 +1,310 @@
+"""The command line: fastrbm demo | info | train | sample, also `python -m fastrbm ...`.
+
+Results go to standard output, messages to standard error. Exit codes: 0 done, 1 training diverged,
+2 wrong usage or bad input (one line says what), 130 interrupted. Files are replaced atomically.
+"""
+
+import argparse
+import inspect
+import os
+import sys
+
+import numpy as np
+
+import fastrbm
+
+from . import demo, files
+from .errors import DivergenceError, Interrupted
+from .model import RBM
+from .sampling import sample
+from .terminal import ProgressLine
+from .training import train_cd
+
+EXAMPLES = {
+    "fastrbm": """\
+example:
+  fastrbm demo
+  fastrbm train digits.npy -o model.npz --n-hidden 100 --n-epochs 50
+  fastrbm sample model.npz -o samples.npy --n-chains 1000
+""",
+    "demo": "example:\n  fastrbm demo --picture digits.png\n",
+    "info": "example:\n  fastrbm info\n",
+    "train": """\
+example:
+  fastrbm train digits.npy -o model.npz --n-hidden 100 --k 5 --n-epochs 50 --seed 1
+  fastrbm train mnist.npz --key train_images --threshold 128 -o model.npz --persistent
+
+The model is an .npz that `fastrbm sample` and fastrbm.RBM.load read. Options that are left out have
+the defaults of fastrbm.train_cd.
+""",
+    "sample": """\
+example:
+  fastrbm sample model.npz -o samples.npy --n-chains 1000 --n-draws 5 --thin 20 --seed 1
+
+An .npy holds the visible states (n_chains, n_draws, n_visible); an .npz holds the arrays `visible`
+and `hidden`. Options that are left out have the defaults of fastrbm.sample.
+""",
+}
+
+
+def main(argv=None):
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        The arguments after the program's name; by default those of the process.
+
+    Returns
+    -------
+    int
+        The exit code.
+
+    Raises
+    ------
+    SystemExit
+        From argparse: code 0 after --help, 2 after wrong usage.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from fastrbm import datasets
+    >>> from fastrbm.cli import main
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     data, model = os.path.join(folder, "data.npy"), os.path.join(folder, "model.npz")
+    ...     np.save(data, datasets.digits().data)
+    ...     code = main(["train", data, "-o", model, "--n-epochs", "2", "--quiet"])
+    >>> code
+    0
+    """
+    arguments = vars(_parser().parse_args(argv))
+    command = arguments.pop("command")
+    try:
+        return COMMANDS[command](**arguments)
+    except KeyboardInterrupt:
+        return _complain(command, "interrupted", 130)
+    except (ValueError, TypeError, OSError, MemoryError) as error:
+        return _complain(command, error, 2)
+
+
+def _complain(command, error, code):
+    message = " ".join(str(error).split()) or type(error).__name__
+    print(f"fastrbm {command}: {message}", file=sys.stderr)
+    return code
+
+
+# -------------------------------------------------------------------------------- the commands
+
+
+def _demo(picture, seed, n_threads=None):
+    _check_output(picture)
+    demo.run(picture, seed=seed, n_threads=n_threads)
+    return 0
+
+
+def _info():
+    fastrbm.show_config()
+    return 0
+
+
+def _train(data, output, key, threshold, model, validation, validation_key, history, seed, quiet,
+           **options):  # fmt: skip
+    for path in filter(None, (output, history)):
+        _check_output(path)
+    rows = _read_rows(data, key, threshold)
+    if validation is not None:
+        options["validation_data"] = _read_rows(validation, validation_key, threshold)
+    if model is not None:
+        options["model"] = RBM.load(model)
+    if not quiet:
+        n_epochs = options.get("n_epochs", _defaults(train_cd)["n_epochs"])
+        options["callback"] = ProgressLine(os.path.basename(output), n_epochs)
+    code, complaint = 0, None
+    try:
+        result = train_cd(rows, rng=seed, **options)
+    except (DivergenceError, Interrupted) as error:
+        result, complaint = error.result, f"{error}; wrote the last good state to {output}"
+        code = 1 if isinstance(error, DivergenceError) else 130
+    result.model.save(output)
+    if history is not None:
+        with files.replacing(history) as file:
+            np.savez(file, **result.history)
+    if complaint:
+        return _complain("train", complaint, code)
+    print(f"{output}: {result.model!r}{_last_metrics(result.history)}")
+    return 0
+
+
+def _sample(model, output, init, init_key, clamp, clamp_key, seed, quiet, **options):
+    _check_output(output)
+    if not output.endswith((".npy", ".npz")):
+        raise ValueError(f"the output must end in .npy or .npz, got {output!r}")
+    rbm = RBM.load(model)
+    if init is not None:
+        options["init"] = _read_rows(init, init_key)
+    if clamp is not None:
+        options["clamp"] = _read_rows(clamp, clamp_key).astype(bool)
+    result = sample(rbm, rng=seed, **options)
+    with files.replacing(output) as file:
+        if output.endswith(".npy"):
+            np.save(file, result.visible)
+        else:
+            np.savez(file, visible=result.visible, hidden=result.hidden)
+    if not quiet:
+        print(f"{output}: {result!r}")
+    return 0
+
+
+COMMANDS = {"demo": _demo, "info": _info, "train": _train, "sample": _sample}
+
+
+# ---------------------------------------------------------------------------- input and output
+
+
+def _read_rows(path, key=None, threshold=None):
+    """Read one array from an .npy file, or from an .npz where `key` names it."""
+    try:
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path!r} is not an .npy or .npz file of numbers: {error}") from error
+    if isinstance(loaded, np.ndarray):
+        if key is not None:
+            raise ValueError(f"{path!r} is an .npy file and has no key {key!r}")
+        array = loaded
+    else:
+        with loaded:
+            names = loaded.files
+            if key is None and len(names) == 1:
+                key = names[0]
+            if key not in names:
+                wanted = "choose an array by its key" if key is None else f"there is no {key!r}"
+                raise ValueError(f"{path!r} holds {', '.join(names) or 'nothing'}: {wanted}")
+            array = loaded[key]
+    return array if threshold is None else array >= threshold
+
+
+def _check_output(path):
+    """Raise before any work if `path` cannot be written to."""
+    folder = os.path.dirname(os.path.realpath(path))
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"cannot write {path!r}: it is a directory")
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"cannot write {path!r}: there is no directory {folder!r}")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"cannot write {path!r}: the directory is write-protected")
+
+
+def _last_metrics(history):
+    known = {"epoch", "seconds", "metric_seconds", "learning_rate", "update_norm"}
+    if not len(history["epoch"]):
+        return ""
+    values = [f"{name} {column[-1]:.4g}" for name, column in history.items() if name not in known]
+    seconds = history["seconds"].sum()
+    return "".join(f", {value}" for value in [*values, f"{seconds:.2f} s of training"])
+
+
+# ---------------------------------------------------------------------------------- the parser
+
+
+def _defaults(function):
+    return {name: p.default for name, p in inspect.signature(function).parameters.items()}
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="fastrbm",
+        description="Train and sample restricted Boltzmann machines.",
+        epilog=EXAMPLES["fastrbm"],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    def add_command(name, help):
+        return commands.add_parser(
+            name,
+            help=help,
+            description=help[0].upper() + help[1:] + ".",
+            epilog=EXAMPLES[name],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    _add_demo(add_command("demo", "train two models on handwritten digits and sample them"))
+    add_command("info", "show version, compiler, OpenMP, SIMD level and threads")
+    _add_train(add_command("train", "train a model by contrastive divergence"))
+    _add_sample(add_command("sample", "draw states from a model by block Gibbs sampling"))
+    return parser
+
+
+def _add_demo(parser):
+    parser.add_argument(
+        "--picture", default="fastrbm_demo.png", metavar="PNG", help="default: %(default)s"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--n-threads", type=int, help="default: all of the machine")
+
+
+def _add_train(parser):
+    parser.add_argument("data", help="an .npy or .npz file of rows (n_samples, n_visible)")
+    parser.add_argument("-o", "--output", required=True, metavar="MODEL", help="the .npz to write")
+    parser.add_argument("--key", help="the array in the data's .npz")
+    parser.add_argument("--threshold", type=float, help="make data of the values: >= threshold")
+    parser.add_argument("--model", metavar="MODEL", help="a saved model to start from")
+    parser.add_argument("--validation", metavar="DATA", help="rows for the free-energy gap")
+    parser.add_argument("--validation-key", metavar="KEY", help="the array in that .npz")
+    parser.add_argument("--history", metavar="NPZ", help="write metrics of each epoch here")
+    _add_common(parser)
+    option = _options(parser, train_cd)
+    option("--n-hidden", type=int)
+    option("--visible", choices=("auto", "bernoulli", "spin", "gaussian"))
+    option("--hidden", choices=("auto", "bernoulli", "spin", "gaussian"))
+    option("--k", type=int, help="Gibbs sweeps of the negative phase")
+    option("--persistent", action="store_true", help="keep chains from update to update (PCD)")
+    option("--n-chains", type=int, help="persistent chains")
+    option("--statistics", choices=("means", "samples"))
+    option("--n-epochs", type=int)
+    option("--batch-size", type=int)
+    option("--learning-rate", type=float)
+    option("--momentum", type=float)
+    option("--weight-decay", type=float)
+    option("--max-norm", type=float, help="largest norm of a gradient")
+    option("--freeze", nargs="+", metavar="NAME", help="parameters that do not move")
+    option("--metrics", nargs="*", metavar="NAME")
+    option("--metrics-rows", type=int)
+    option("--dtype", choices=("float32", "float64"))
+    option("--n-threads", type=int)
+
+
+def _add_sample(parser):
+    parser.add_argument("model", help="an .npz that `fastrbm train` or RBM.save wrote")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help=".npy or .npz")
+    parser.add_argument("--init", metavar="DATA", help="rows to start from, .npy or .npz")
+    parser.add_argument("--init-key", metavar="KEY", help="the array in that .npz")
+    parser.add_argument("--clamp", metavar="MASK", help="units that keep their value in --init")
+    parser.add_argument("--clamp-key", metavar="KEY", help="the array in that .npz")
+    _add_common(parser)
+    option = _options(parser, sample)
+    option("--n-chains", type=int)
+    option("--n-draws", type=int)
+    option("--burn-in", type=int, help="sweeps before the first draw")
+    option("--thin", type=int, help="sweeps from draw to draw")
+    option("--beta", type=float, help="inverse temperature")
+    option("--dtype", choices=("float32", "float64", "int8"))
+    option("--n-threads", type=int)
+
+
+def _add_common(parser):
+    parser.add_argument("--seed", type=int, help="the same seed gives the same result")
+    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
+
+
+def _options(parser, function):
+    """Return an add_argument for options that `function` has a default for."""
+    defaults = _defaults(function)
+
+    def option(flag, help="", **settings):
+        default = defaults[flag[2:].replace("-", "_")]
+        shown = f"default: {default}" if default not in (None, False, ()) else ""
+        help = "; ".join(filter(None, (help, shown)))
+        parser.add_argument(flag, default=argparse.SUPPRESS, help=help, **settings)
+
+    return option

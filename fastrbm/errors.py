@@ -1,0 +1,83 @@
+"""The exceptions and warnings of fastrbm that say more than a ValueError can.
+
+`Interrupted` and `DivergenceError` end a long run early; both carry what had been reached as
+``.result``, so that hours of work survive a Ctrl-C or a learning rate that was too high.
+"""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a long run; ``.result`` holds what the run had reached.
+
+    Parameters
+    ----------
+    message : str
+        What was interrupted, and where.
+    result : object
+        What the interrupted function would have returned, up to the last whole update or draw.
+
+    Examples
+    --------
+    >>> from fastrbm import Interrupted
+    >>> try:
+    ...     raise Interrupted("stopped after 3 epochs", result="the model so far")
+    ... except KeyboardInterrupt as interrupted:
+    ...     print(interrupted.result)
+    the model so far
+    """
+
+    def __init__(self, message="interrupted", result=None):
+        super().__init__(message)
+        self.result = result
+
+
+class DivergenceError(ArithmeticError):
+    """Training left the numbers that can be computed with; ``.result`` is the last good state.
+
+    Parameters
+    ----------
+    message : str
+        What was seen, and what helps against it.
+    result : object
+        What the training function would have returned, with the last good parameters.
+
+    Examples
+    --------
+    >>> from fastrbm import DivergenceError
+    >>> try:
+    ...     raise DivergenceError("weights are not finite", result="the last good model")
+    ... except ArithmeticError as error:
+    ...     print(error.result)
+    the last good model
+    """
+
+    def __init__(self, message="diverged", result=None):
+        super().__init__(message)
+        self.result = result
+
+
+class FileFormatError(ValueError):
+    """A file or a byte block is not what it should be: foreign, truncated, damaged or too new.
+
+    Examples
+    --------
+    >>> import fastrbm
+    >>> try:
+    ...     fastrbm.RBM.from_bytes(b"not a model")
+    ... except fastrbm.FileFormatError:
+    ...     print("refused")
+    refused
+    """
+
+
+class DependentPatternsWarning(UserWarning):
+    """Some Hopfield patterns are linear combinations of others (see `fastrbm.hopfield`).
+
+    Examples
+    --------
+    >>> import warnings, fastrbm
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     _ = fastrbm.hopfield.from_patterns([[1, -1, 1], [-1, 1, -1]])
+    >>> caught[0].category.__name__
+    'DependentPatternsWarning'
+    """

@@ -1,0 +1,170 @@
+"""What is measured after each epoch, on one fixed random set of training rows.
+
+A metric is a function of a `Probe` in the table `METRICS`; a new one is a new line there.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from .. import validation
+from .._lib import core
+from ..evaluation.gap import mean_free_energy
+from .start import check_states, finite_scan
+
+
+@dataclasses.dataclass
+class Probe:
+    """What a metric may look at.
+
+    Attributes
+    ----------
+    rbm : RBM
+    executor : fastrbm._lib.core.Exec
+    key, epoch : int
+        The key of the run; the epoch is the step of its random numbers.
+    rows : ndarray (metrics_rows, n_visible)
+        The fixed training rows, as states.
+    held_out : ndarray or None
+        `validation_data`, as states.
+    training : tuple (ndarray, ndarray of int) or None
+        The training data and as many of its rows as `held_out` has.
+
+    Examples
+    --------
+    >>> from fastrbm.training.metrics import Probe
+    >>> Probe(None, None, 7, 1, None, None, None).key
+    7
+    """
+
+    rbm: object
+    executor: object
+    key: int
+    epoch: int
+    rows: np.ndarray
+    held_out: np.ndarray | None
+    training: tuple | None
+
+
+def _reconstruction_error(probe):
+    core_rbm = probe.rbm._core
+    return core_rbm.reconstruction_error(probe.executor, probe.rows, probe.key, probe.epoch).mean()
+
+
+def _pseudo_likelihood(probe, exact=False):
+    core_rbm = probe.rbm._core
+    rows = core_rbm.pseudo_likelihood(probe.executor, probe.rows, exact, probe.key, probe.epoch)
+    return rows.mean()
+
+
+def _exact_pseudo_likelihood(probe):
+    return _pseudo_likelihood(probe, exact=True)
+
+
+def _free_energy_gap(probe):
+    held_out = mean_free_energy(probe.rbm, probe.held_out, executor=probe.executor)
+    return held_out - mean_free_energy(probe.rbm, *probe.training, executor=probe.executor)
+
+
+#: Metrics by name.
+METRICS = {
+    "reconstruction_error": _reconstruction_error,
+    "pseudo_likelihood": _pseudo_likelihood,
+    "exact_pseudo_likelihood": _exact_pseudo_likelihood,
+    "free_energy_gap": _free_energy_gap,
+}
+
+
+class Metrics:
+    """The metrics of one training run.
+
+    Parameters
+    ----------
+    settings : Settings
+        metrics, metrics_rows and validation_data.
+    start : Start
+    data : ndarray (n_samples, n_visible)
+        Checked training data.
+    key : int
+        The key of the run.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For unknown names, names that do not suit the model, and validation data that do not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrbm.training.metrics import Metrics
+    >>> from fastrbm.training.settings import Settings
+    >>> from fastrbm.training.start import prepare
+    >>> data = np.array([[0, 1], [1, 1]])
+    >>> settings = Settings(metrics=()).check()
+    >>> Metrics(settings, prepare(data, settings, key=1), data, key=1).names
+    ()
+    """
+
+    def __init__(self, settings, start, data, key):
+        discrete = start.rbm.visible.discrete
+        names = settings.metrics
+        if names is None:
+            names = ("reconstruction_error", "pseudo_likelihood")[: 2 if discrete else 1]
+        for name in names:
+            validation.choice("metrics", name, tuple(METRICS))
+            if name.endswith("pseudo_likelihood") and not discrete:
+                raise ValueError(
+                    f"metrics: {name} needs discrete visible units, got {start.rbm.visible!r}"
+                )
+        if "free_energy_gap" in names and settings.validation_data is None:
+            raise ValueError("metrics: free_energy_gap needs validation_data")
+        self.names = names
+        self._rbm, self._key = start.rbm, key
+        self._rows = self._held_out = self._training = None
+        held_out = settings.validation_data
+        if held_out is not None:
+            held_out = validation.table("validation_data", held_out, start.rbm.n_visible)
+            scan = finite_scan("validation_data", held_out)
+            fractions = check_states(
+                "validation_data", held_out, scan, start.rbm.visible, start.probabilities
+            )
+        if set(names) - {"free_energy_gap"}:
+            rows = self._choose(0, data, settings.metrics_rows)
+            self._rows = self._states(2, data, rows, start.probabilities)
+        if "free_energy_gap" in names:
+            rows = self._choose(1, data, len(held_out))
+            self._held_out, self._training = held_out, (data, rows)
+            if fractions:
+                self._held_out = self._states(3, held_out, np.arange(len(held_out)), True)
+            if start.probabilities:
+                self._training = (self._states(4, data, rows, True), None)
+
+    def measure(self, executor, epoch):
+        """Return the metrics of the present model as a dict of floats."""
+        probe = Probe(
+            self._rbm,
+            executor,
+            self._key,
+            epoch,
+            self._rows,
+            self._held_out,
+            self._training,
+        )
+        return {name: float(METRICS[name](probe)) for name in self.names}
+
+    def _choose(self, use, data, n):
+        """Return n different rows in ascending order, or all where there are not more."""
+        order = core.permutation(self._key, core.purposes()["METRIC_ROWS"], use, len(data))
+        return np.sort(order[:n])
+
+    def _states(self, use, data, rows, probabilities):
+        """Gather rows compactly: int8 for discrete units; probabilities are drawn once."""
+        layer = self._rbm.visible
+        purpose = core.purposes()["METRIC_ROWS"]
+        out = np.empty((len(rows), layer.n), np.int8 if layer.discrete else self._rbm.dtype)
+        for i, row in enumerate(rows):
+            out[i] = data[row]
+            if probabilities:
+                words = core.uniform_bits(self._key, purpose, use, i, layer.n)
+                out[i] = words < data[row] * 2.0**32
+        return out

@@ -1,0 +1,214 @@
+/* Every kernel of every SIMD level against plain loops, at shapes that leave remainders. */
+#include "check.h"
+#include "fastrbm/core/bits.h"
+#include "fastrbm/core/numerics.h"
+#include "fastrbm/kernels/kernels.h"
+
+enum { MAX_ROWS = 40, MAX_DEPTH = 150 };
+
+static double get(const void *p, int dtype, size_t i) {
+    return dtype == FRBM_FLOAT32 ? (double)((const float *)p)[i] : ((const double *)p)[i];
+}
+
+static void set(void *p, int dtype, size_t i, double x) {
+    if (dtype == FRBM_FLOAT32)
+        ((float *)p)[i] = (float)x;
+    else
+        ((double *)p)[i] = x;
+}
+
+static size_t size_of(int dtype) { return dtype == FRBM_FLOAT32 ? 4 : 8; }
+
+static void random_reals(void *p, int dtype, size_t n) {
+    for (size_t i = 0; i < n; ++i) set(p, dtype, i, 2 * uniform() - 1);
+}
+
+static void products(const frbm_kernels_t *kernels, int dtype) {
+    static const size_t sizes[][3] = {/* rows, depth, lanes */
+                                      {1, 1, 1},   {1, 65, 64}, {5, 7, 10}, {6, 32, 16},
+                                      {7, 33, 17}, {40, 150, 64}, {13, 129, 63}, {3, 64, 33}};
+    const frbm_real_kernels_t *k = &kernels->real[dtype];
+    const double tolerance = dtype == FRBM_FLOAT32 ? 1e-4 : 1e-13;
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; ++s) {
+        const size_t rows = sizes[s][0], depth = sizes[s][1], lanes = sizes[s][2];
+        const size_t words = frbm_bit_words(depth), ldm = lanes + 3;
+        void *m = block(((depth - 1) * ldm + lanes) * size_of(dtype)); /* ends with the last lane */
+        void *values = block(rows * depth * size_of(dtype));
+        uint64_t *bits = (uint64_t *)block(rows * words * sizeof *bits);
+        random_reals(m, dtype, (depth - 1) * ldm + lanes);
+        random_reals(values, dtype, rows * depth);
+        memset(bits, 0, rows * words * sizeof *bits);
+        for (size_t r = 0; r < rows; ++r)
+            for (size_t i = 0; i < depth; ++i)
+                bits[r * words + i / 64] |= (uint64_t)(uniform() < 0.4) << (i % 64);
+        for (int kind = 0; kind < 3; ++kind) { /* bits, signs, reals */
+            _Alignas(64) double tile[MAX_ROWS * FRBM_TILE], single[FRBM_TILE];
+            memset(tile, 0, sizeof tile);
+            if (kind < 2)
+                k->product_bits(bits, words, kind, rows, depth, m, ldm, lanes, tile);
+            else
+                k->product_values(values, depth, 1, rows, depth, m, ldm, lanes, tile);
+            for (size_t r = 0; r < rows; ++r) {
+                memset(single, 0, sizeof single);
+                if (kind < 2)
+                    k->product_bits(bits + r * words, words, kind, 1, depth, m, ldm, lanes, single);
+                else
+                    k->product_values((const char *)values + r * depth * size_of(dtype), depth, 1,
+                                      1, depth, m, ldm, lanes, single);
+                for (size_t j = 0; j < lanes; ++j) {
+                    double sum = 0;
+                    for (size_t i = 0; i < depth; ++i) {
+                        const double bit = (double)((bits[r * words + i / 64] >> (i % 64)) & 1);
+                        const double a = kind == 0   ? bit
+                                         : kind == 1 ? 2 * bit - 1
+                                                     : get(values, dtype, r * depth + i);
+                        sum += a * get(m, dtype, i * ldm + j);
+                    }
+                    CHECK_CLOSE(get(tile, dtype, r * FRBM_TILE + j), sum, tolerance);
+                    /* One row and many rows take different paths to the same bits. */
+                    CHECK(get(tile, dtype, r * FRBM_TILE + j) == get(single, dtype, j));
+                }
+            }
+        }
+        free(m);
+        free(values);
+        free(bits);
+    }
+}
+
+/* Two-state draws follow from words and fields as documented. */
+static void two_state(const frbm_kernels_t *kernels, int dtype) {
+    enum { ROWS = 19, LANES = 37 };
+    _Alignas(64) double x[ROWS * FRBM_TILE];
+    void *bias = block(LANES * size_of(dtype));
+    void *means = block(ROWS * LANES * size_of(dtype));
+    uint64_t out[ROWS], keep[ROWS];
+    const frbm_draw_t draw = {frbm_stream(7, 3, FRBM_PURPOSE_LAYER, 11), 64, 5};
+    memset(x, 0, sizeof x);
+    random_reals(x, dtype, ROWS * FRBM_TILE);
+    random_reals(bias, dtype, LANES);
+    for (size_t r = 0; r < ROWS; ++r) {
+        set(x, dtype, r * FRBM_TILE, r % 2 ? 30 : -30);
+        set(x, dtype, r * FRBM_TILE + 1, r % 2 ? 1000 : -1000);
+        out[r] = (uint64_t)(uniform() * 1e18);
+        keep[r] = (uint64_t)(uniform() * 1e18);
+    }
+    uint64_t before[ROWS];
+    memcpy(before, out, sizeof out);
+    const frbm_bits_out_t to = {out, 1, keep, 1};
+    kernels->real[dtype].two_state_sample(ROWS, LANES, x, bias, 2.0, &draw, &to);
+    kernels->real[dtype].two_state_mean(ROWS, LANES, x, bias, 2.0, -1, 1, 0.5, means, LANES);
+    for (size_t r = 0; r < ROWS; ++r) {
+        uint32_t words[64 + LANES];
+        frbm_stream_words(&draw.stream, (uint32_t)(5 + r), 64 + LANES, words);
+        for (size_t j = 0; j < LANES; ++j) {
+            const double z =
+                2 * (get(bias, dtype, j) + get(x, dtype, r * FRBM_TILE + j));
+            const double rare = 1 / (1 + exp(fabs(z))), u = words[64 + j] / 4294967296.0;
+            const int bit = (int)(out[r] >> j) & 1;
+            if ((keep[r] >> j) & 1)
+                CHECK(bit == (int)((before[r] >> j) & 1));
+            else if (fabs(u - rare) > 1e-6 * rare + 1e-9)
+                CHECK(bit == ((u < rare) ^ (z >= 0)));
+            CHECK_CLOSE(get(means, dtype, r * LANES + j), 0.5 * tanh(z / 2),
+                        dtype == FRBM_FLOAT32 ? 3e-7 : 1e-15);
+        }
+        CHECK((out[r] & ~frbm_bit_mask(LANES)) == (before[r] & keep[r] & ~frbm_bit_mask(LANES)));
+    }
+    free(bias);
+    free(means);
+}
+
+static void gaussian(const frbm_kernels_t *kernels, int dtype) {
+    enum { ROWS = 21, LANES = 35 };
+    _Alignas(64) double x[ROWS * FRBM_TILE];
+    void *bias = block(LANES * size_of(dtype)), *precision = block(LANES * size_of(dtype));
+    void *out = block(ROWS * LANES * size_of(dtype));
+    const frbm_draw_t draw = {frbm_stream(9, 1, FRBM_PURPOSE_LAYER, 0), 0, 0};
+    random_reals(x, dtype, ROWS * FRBM_TILE);
+    random_reals(bias, dtype, LANES);
+    for (size_t j = 0; j < LANES; ++j) set(precision, dtype, j, 0.5 + uniform());
+    kernels->real[dtype].gaussian_sample(ROWS, LANES, x, bias, precision, 1.5, &draw, out, LANES,
+                                         NULL, 0);
+    for (size_t r = 0; r < ROWS; ++r) {
+        uint32_t words[LANES];
+        frbm_stream_words(&draw.stream, (uint32_t)r, LANES, words);
+        for (size_t j = 0; j < LANES; ++j) {
+            const double p = get(precision, dtype, j);
+            const double z = frbm_normal_of_word(words[j]);
+            const double expected =
+                (get(bias, dtype, j) + get(x, dtype, r * FRBM_TILE + j)) / p + z / sqrt(1.5 * p);
+            CHECK_CLOSE(get(out, dtype, r * LANES + j), expected,
+                        dtype == FRBM_FLOAT32 ? 3e-6 : 1e-14);
+        }
+    }
+    free(bias);
+    free(precision);
+    free(out);
+}
+
+static void update(const frbm_kernels_t *kernels, int dtype) {
+    enum { ROWS = 11, LANES = 21, LD = 32 };
+    _Alignas(64) double g[ROWS * FRBM_TILE], w[ROWS * LD], v[ROWS * LD], before_w[ROWS * LD],
+        before_v[ROWS * LD], w_t[LANES * ROWS];
+    const frbm_update_t u = {0.5, 0.01, 0.1, 0.25};
+    memset(g, 0, sizeof g);
+    memset(w, 0, sizeof w);
+    memset(v, 0, sizeof v);
+    for (size_t r = 0; r < ROWS; ++r)
+        for (size_t j = 0; j < LANES; ++j) {
+            set(g, dtype, r * FRBM_TILE + j, uniform());
+            set(w, dtype, r * LD + j, uniform());
+            set(v, dtype, r * LD + j, uniform());
+        }
+    memcpy(before_w, w, sizeof w);
+    memcpy(before_v, v, sizeof v);
+    const double norm = kernels->real[dtype].update(ROWS, LANES, g, &u, w, LD, v, LD, w_t, ROWS);
+    double sum = 0;
+    const double tolerance = dtype == FRBM_FLOAT32 ? 1e-6 : 1e-15;
+    for (size_t r = 0; r < ROWS; ++r)
+        for (size_t j = 0; j < LD; ++j) {
+            const double velocity = 0.5 * get(before_v, dtype, r * LD + j) +
+                                    0.25 * (j < FRBM_TILE ? get(g, dtype, r * FRBM_TILE + j) : 0) -
+                                    0.01 * get(before_w, dtype, r * LD + j);
+            CHECK_CLOSE(get(v, dtype, r * LD + j), velocity, tolerance);
+            CHECK_CLOSE(get(w, dtype, r * LD + j),
+                        get(before_w, dtype, r * LD + j) + 0.1 * velocity, tolerance);
+            if (j < LANES) CHECK(get(w_t, dtype, j * ROWS + r) == get(w, dtype, r * LD + j));
+            sum += 0.01 * velocity * velocity;
+        }
+    CHECK_CLOSE(norm, sum, 100 * tolerance);
+}
+
+static void softplus(const frbm_kernels_t *kernels) {
+    double x[1003], y[1003];
+    for (int i = 0; i < 1000; ++i) x[i] = (i - 500) * 0.1;
+    x[1000] = 1e5;
+    x[1001] = -1e5;
+    x[1002] = 0;
+    kernels->softplus(1003, x, y);
+    for (int i = 0; i < 1003; ++i) {
+        const double expected = fmax(x[i], 0) + log1p(exp(-fabs(x[i])));
+        CHECK_CLOSE(y[i], expected, 4e-16 * fmax(expected, 1));
+    }
+}
+
+int main(void) {
+    for (int level = 0; frbm_simd_level(level) != NULL; ++level) {
+        frbm_exec_t exec;
+        frbm_exec_init(&exec);
+        CHECK(frbm_exec_set_simd(&exec, frbm_simd_level(level)) == FRBM_OK);
+        CHECK(strcmp(frbm_exec_simd(&exec), frbm_simd_level(level)) == 0);
+        for (int dtype = FRBM_FLOAT32; dtype <= FRBM_FLOAT64; ++dtype) {
+            products(exec.kernels, dtype);
+            two_state(exec.kernels, dtype);
+            gaussian(exec.kernels, dtype);
+            update(exec.kernels, dtype);
+        }
+        softplus(exec.kernels);
+    }
+    frbm_exec_t exec;
+    frbm_exec_init(&exec);
+    CHECK(frbm_exec_set_simd(&exec, "v9") == FRBM_ERROR_SIMD);
+    return 0;
+}

@@ -1,0 +1,85 @@
+/* Philox against Random123's known answers, and what is built on it. */
+#include "check.h"
+#include "fastrbm/core/numerics.h"
+#include "fastrbm/core/rng.h"
+#include "fastrbm/kernels/kernels.h"
+
+/* Random123, tests/kat_vectors: philox4x32 with 10 rounds. */
+static void known_answers(void) {
+    static const struct {
+        uint32_t counter[4], key[2], answer[4];
+    } kat[3] = {
+        {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
+        {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},
+         {0xffffffff, 0xffffffff},
+         {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+        {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+         {0xa4093822, 0x299f31d0},
+         {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}}};
+    for (int k = 0; k < 3; ++k) {
+        frbm_philox_block x;
+        memcpy(x.c, kat[k].counter, sizeof x.c);
+        x = frbm_philox(x, kat[k].key[0], kat[k].key[1]);
+        CHECK(memcmp(x.c, kat[k].answer, sizeof x.c) == 0);
+    }
+}
+
+/* Every level makes the words of the scalar generator, whatever the shape. */
+static void words_of_all_levels(void) {
+    const frbm_stream_t stream =
+        frbm_stream(0x0123456789abcdefu, 0x123456789au, FRBM_PURPOSE_GIBBS_HIDDEN, 77);
+    static const size_t shapes[][2] = {{1, 1}, {1, 64}, {16, 64}, {10, 10}, {3, 21}, {16, 1}};
+    for (int level = 0; frbm_simd_level(level) != NULL; ++level) {
+        frbm_exec_t exec;
+        frbm_exec_init(&exec);
+        CHECK(frbm_exec_set_simd(&exec, frbm_simd_level(level)) == FRBM_OK);
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; ++s) {
+            const size_t rows = shapes[s][0], n = shapes[s][1], blocks = (n + 3) / 4;
+            uint32_t *words = (uint32_t *)block((rows * blocks * 4 + 64) * sizeof *words);
+            uint32_t expected[64];
+            exec.kernels->random_words(&stream, 5, rows, 0, blocks, words);
+            for (size_t r = 0; r < rows; ++r) {
+                frbm_stream_words(&stream, (uint32_t)(5 + r), n, expected);
+                CHECK(memcmp(words + 4 * blocks * r, expected, n * sizeof *words) == 0);
+            }
+            free(words);
+        }
+    }
+}
+
+static void permutations(void) {
+    enum { N = 5, TRIALS = 60000 };
+    unsigned counts[N][N] = {{0}};
+    for (uint32_t t = 0; t < TRIALS; ++t) {
+        const frbm_stream_t stream = frbm_stream(1, t, FRBM_PURPOSE_SHUFFLE, 0);
+        uint32_t order[N];
+        unsigned seen = 0;
+        frbm_stream_permutation(&stream, N, order);
+        for (int i = 0; i < N; ++i) {
+            seen |= 1u << order[i];
+            ++counts[i][order[i]];
+        }
+        CHECK(seen == (1u << N) - 1);
+    }
+    /* Each place holds each number TRIALS / N times; five standard deviations of a binomial. */
+    for (int i = 0; i < N; ++i)
+        for (int j = 0; j < N; ++j)
+            CHECK_CLOSE(counts[i][j], TRIALS / N, 5 * sqrt(TRIALS / (double)N * (1 - 1.0 / N)));
+}
+
+static void normals(void) {
+    /* Values of the quantile function to 17 digits. */
+    CHECK_CLOSE(frbm_normal_quantile(0.025, -0.475), -1.9599639845400545, 1e-14);
+    CHECK_CLOSE(frbm_normal_quantile(0.4, -0.1), -0.25334710313579978, 1e-15);
+    CHECK_CLOSE(frbm_normal_quantile(1e-9, 0.5 - 1e-9), 5.9978070150076869, 1e-13);
+    CHECK(frbm_normal_of_word(0) == -frbm_normal_of_word(0xffffffffu));
+    CHECK_CLOSE(frbm_normal_of_word(0x7fffffffu), -2.918e-10, 1e-12);
+}
+
+int main(void) {
+    known_answers();
+    words_of_all_levels();
+    permutations();
+    normals();
+    return 0;
+}

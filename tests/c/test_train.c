@@ -1,0 +1,142 @@
+/* Training from C: exact workspaces, all kinds of data and options, threads, stops, divergence. */
+#include "model.h"
+
+enum { ROWS = 333, N = 70, P = 33 };
+
+static int stop_at_once(void *context) {
+    (void)context;
+    return 1;
+}
+
+static frbm_data_t make_data(const frbm_rbm_t *rbm, int probabilities, void **memory) {
+    float *values = (float *)block(ROWS * N * sizeof *values);
+    frbm_data_t data;
+    memset(&data, 0, sizeof data);
+    for (size_t i = 0; i < ROWS * N; ++i) {
+        const double u = uniform();
+        values[i] = (float)(rbm->visible.unit == FRBM_GAUSSIAN || probabilities ? u
+                            : rbm->visible.unit == FRBM_SPIN                  ? 2 * (u < 0.4) - 1
+                                                                              : u < 0.4);
+    }
+    const frbm_array_t array = {values, FRBM_FLOAT32, ROWS, N, N * sizeof(float), sizeof(float)};
+    data.n_rows = ROWS;
+    if (rbm->visible.unit == FRBM_GAUSSIAN || probabilities) {
+        data.values = array;
+        *memory = values;
+        return data;
+    }
+    uint64_t *bits = (uint64_t *)block(frbm_data_packed_size(rbm, ROWS));
+    CHECK(frbm_data_pack(rbm, &array, bits, NULL) == FRBM_OK);
+    data.packed = 1;
+    data.bits = bits;
+    free(values);
+    *memory = bits;
+    return data;
+}
+
+/* Two epochs; the trained weights are left in the model. */
+static void train(const frbm_rbm_t *rbm, const frbm_data_t *data,
+                  const frbm_train_options_t *options, int threads) {
+    const size_t size = frbm_train_workspace_size(rbm, data, options, threads);
+    void *workspace = block(size);
+    frbm_train_t t;
+    frbm_exec_t exec;
+    frbm_rng_t rng;
+    frbm_exec_init(&exec);
+    exec.n_threads = threads;
+    frbm_rng_init(&rng, 5, 0);
+    CHECK(frbm_train_init(&t, rbm, data, options, threads, workspace, size - 1) ==
+          FRBM_ERROR_WORKSPACE);
+    CHECK(frbm_train_init(&t, rbm, data, options, threads, workspace, size) == FRBM_OK);
+    if (options->persistent) CHECK(frbm_train_start_chains(&t, &rng) == FRBM_OK);
+    for (uint64_t epoch = 1; epoch <= 2; ++epoch)
+        CHECK(frbm_train_epoch(&t, epoch, 0.01, &exec, 5) == FRBM_OK);
+    CHECK(t.n_updates == 2 * ((ROWS + options->batch_size - 1) / options->batch_size));
+    CHECK(isfinite(t.step_norm_sum));
+    float *chains = (float *)block(t.last_chains * N * sizeof *chains);
+    CHECK(frbm_train_store_chains(&t, chains, FRBM_FLOAT32, N * sizeof(float), sizeof(float)) ==
+          FRBM_OK);
+    free(chains);
+    free(workspace);
+}
+
+static void all_threads_agree(int visible, int hidden, int probabilities,
+                              frbm_train_options_t options) {
+    frbm_rbm_t rbm = make_model(visible, N, hidden, P);
+    float *weights = (float *)(uintptr_t)rbm.weights;
+    float *bias = (float *)(uintptr_t)rbm.visible.parameters[0];
+    float *hidden_bias = (float *)(uintptr_t)rbm.hidden.parameters[0];
+    float start[N * P + N + P], trained[N * P];
+    void *memory;
+    memcpy(start, weights, N * P * sizeof *start);
+    memcpy(start + N * P, bias, N * sizeof *start);
+    memcpy(start + N * P + N, hidden_bias, P * sizeof *start);
+    const frbm_data_t data = make_data(&rbm, probabilities, &memory);
+    for (int threads = 1; threads <= 3; ++threads) {
+        memcpy(weights, start, N * P * sizeof *start);
+        memcpy(bias, start + N * P, N * sizeof *start);
+        memcpy(hidden_bias, start + N * P + N, P * sizeof *start);
+        train(&rbm, &data, &options, threads);
+        CHECK(memcmp(weights, start, sizeof trained) != 0);
+        if (threads == 1) memcpy(trained, weights, sizeof trained);
+        CHECK(memcmp(weights, trained, sizeof trained) == 0);
+    }
+    free(memory);
+    free_model(&rbm);
+}
+
+static void stops_and_divergence(void) {
+    frbm_rbm_t rbm = make_model(FRBM_SPIN, N, FRBM_GAUSSIAN, P);
+    void *memory;
+    const frbm_data_t data = make_data(&rbm, 0, &memory);
+    const frbm_train_options_t options = {.k = 1, .batch_size = 10, .momentum = 0.5};
+    const size_t size = frbm_train_workspace_size(&rbm, &data, &options, 1);
+    void *workspace = block(size);
+    frbm_train_t t;
+    frbm_exec_t exec;
+    frbm_exec_init(&exec);
+    CHECK(frbm_train_init(&t, &rbm, &data, &options, 1, workspace, size) == FRBM_OK);
+    CHECK(frbm_train_epoch(&t, 1, NAN, &exec, 1) == FRBM_ERROR_ARGUMENT);
+    float good[N * P];
+    memcpy(good, rbm.weights, sizeof good);
+    CHECK(frbm_train_epoch(&t, 1, 1e30, &exec, 1) == FRBM_ERROR_DIVERGED);
+    CHECK(memcmp(good, rbm.weights, sizeof good) == 0); /* the last good state is the start */
+    exec.poll = stop_at_once;
+    CHECK(frbm_train_init(&t, &rbm, &data, &options, 1, workspace, size) == FRBM_OK);
+    const int rc = frbm_train_epoch(&t, 1, 1e-6, &exec, 1);
+    CHECK(rc == FRBM_OK || rc == FRBM_STOPPED); /* a short epoch may end before the first poll */
+    CHECK(frbm_rbm_check(&rbm) == FRBM_OK);
+    frbm_train_options_t bad = options;
+    bad.k = 0;
+    CHECK(frbm_train_init(&t, &rbm, &data, &bad, 1, workspace, size) == FRBM_ERROR_ARGUMENT);
+    bad = options;
+    bad.momentum = 1;
+    CHECK(frbm_train_init(&t, &rbm, &data, &bad, 1, workspace, size) == FRBM_ERROR_ARGUMENT);
+    free(workspace);
+    free(memory);
+    free_model(&rbm);
+}
+
+int main(void) {
+    for (int visible = FRBM_BERNOULLI; visible <= FRBM_GAUSSIAN; ++visible)
+        for (int hidden = FRBM_BERNOULLI; hidden <= FRBM_GAUSSIAN; ++hidden)
+            for (int samples = 0; samples < 2; ++samples) {
+                const frbm_train_options_t cd = {.k = 2,
+                                                 .batch_size = 40,
+                                                 .samples = samples,
+                                                 .momentum = 0.5,
+                                                 .weight_decay = 1e-3,
+                                                 .max_norm = samples ? 0.5 : 0};
+                frbm_train_options_t pcd = cd;
+                pcd.persistent = 1;
+                pcd.n_chains = 23;
+                all_threads_agree(visible, hidden, 0, cd);
+                all_threads_agree(visible, hidden, 0, pcd);
+                if (visible == FRBM_BERNOULLI) {
+                    all_threads_agree(visible, hidden, 1, cd);
+                    all_threads_agree(visible, hidden, 1, pcd);
+                }
+            }
+    stops_and_divergence();
+    return 0;
+}
