@@ -131,7 +131,8 @@ def _train(data, output, key, threshold, model, validation, validation_key, hist
             np.savez(file, **result.history)
     if complaint:
         return _complain("train", complaint, code)
-    print(f"{output}: {result.model!r}{_last_metrics(result.history)}")
+    if not quiet:
+        print(f"{output}: {result.model!r}{_last_metrics(result.history)}")
     return 0
 
 

@@ -69,15 +69,15 @@ def digits(values: str = "binary") -> Dataset:
     >>> data
     Dataset(1797 rows of 64 units, values 0, 1)
     >>> picture = data.data[0].reshape(8, 8)
-    >>> print("\\n".join("".join(".#"[pixel] for pixel in row) for row in picture))
-    ...##...
-    ..####..
-    ..#..##.
-    ..#..##.
-    ..#..##.
-    ..#..#..
-    ..#.##..
-    ...##...
+    >>> print("\\n".join("".join("-#"[pixel] for pixel in row) for row in picture))
+    ---##---
+    --####--
+    --#--##-
+    --#--##-
+    --#--##-
+    --#--#--
+    --#-##--
+    ---##---
     """
     validation.choice("values", values, ("binary", "spin", "grey"))
     with (

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import datasets, files
+from .evaluation import pseudo_likelihood
 from .sampling import sample
 from .terminal import ProgressLine
 from .training import train_cd
@@ -20,6 +21,7 @@ METRICS = ("reconstruction_error", "pseudo_likelihood", "free_energy_gap")
 
 #: The timed sampling run: so many chains and draws, one sweep apart.
 SAMPLING = {"n_chains": 1000, "n_draws": 100, "burn_in": 400}
+N_SWEEPS = SAMPLING["burn_in"] + SAMPLING["n_draws"]
 
 #: Images in one panel of the picture.
 N_IMAGES = 100
@@ -36,10 +38,14 @@ NOTE = "(errors of -1/+1 units are 4 times those of 0/1 units; a sample is one s
 
 @dataclass(frozen=True)
 class Recipe:
-    """One model of the demo: its name, the form of its data, and how it is trained."""
+    """One model of the demo: its name, the form of its data, and how it is trained.
+
+    The learning rate falls linearly from `rate` to zero, which lets the noise of the updates die.
+    """
 
     name: str
     values: str
+    rate: float
     options: dict
 
 
@@ -47,12 +53,14 @@ RECIPES = (
     Recipe(
         "Spin-Gaussian",
         "spin",
-        {"hidden": "gaussian", "n_hidden": 25, "k": 5, "n_epochs": 100, "batch_size": 50},
+        0.01,
+        {"hidden": "gaussian", "n_hidden": 25, "k": 10, "n_epochs": 300, "batch_size": 50},
     ),
     Recipe(
         "Bernoulli-Bernoulli",
         "binary",
-        {"hidden": "bernoulli", "n_hidden": 100, "k": 10, "n_epochs": 100, "batch_size": 50},
+        0.1,
+        {"hidden": "bernoulli", "n_hidden": 100, "k": 10, "n_epochs": 300, "batch_size": 50},
     ),
 )
 
@@ -78,20 +86,25 @@ def run(picture, seed=0, n_threads=None, recipes=RECIPES):
     lines, rows = [], []
     for recipe in recipes:
         train, held_out = _split(datasets.digits(recipe.values).data, seed)
-        result = train_cd(
-            train,
-            validation_data=held_out,
-            metrics=METRICS,
-            callback=ProgressLine(recipe.name, recipe.options["n_epochs"]),
-            rng=seed,
-            n_threads=n_threads,
-            **recipe.options,
-        )
+        result = _train(recipe, train, held_out, rng=seed, n_threads=n_threads)
         draws = sample(result.model, dtype=np.int8, rng=seed, n_threads=n_threads, **SAMPLING)
-        lines.append(_line(recipe.name, result.history, draws.info["seconds"]))
+        lines.append(_line(recipe.name, result, train, draws.info["seconds"]))
         rows.append((recipe.name, train, draws.visible[:, -1], result.model.weights))
     print("\n".join([*(TABLE.format(*words) for words in HEAD), *lines, NOTE]))
     _draw(picture, rows)
+
+
+def _train(recipe, train, held_out, **options):
+    n_epochs = recipe.options["n_epochs"]
+    return train_cd(
+        train,
+        learning_rate=lambda epoch: recipe.rate * (1 - (epoch - 1) / n_epochs),
+        validation_data=held_out,
+        metrics=METRICS,
+        callback=ProgressLine(recipe.name, n_epochs),
+        **recipe.options,
+        **options,
+    )
 
 
 def _split(data, seed):
@@ -100,16 +113,15 @@ def _split(data, seed):
     return data[order[N_HELD_OUT:]], data[order[:N_HELD_OUT]]
 
 
-def _line(name, history, sampling_seconds):
-    sweeps = SAMPLING["n_chains"] * (SAMPLING["burn_in"] + SAMPLING["n_draws"])
-    error, likelihood, gap = (history[metric][-1] for metric in METRICS)
+def _line(name, result, train, sampling_seconds):
+    history = result.history
     return TABLE.format(
         name,
-        f"{error:.4f}",
-        f"{likelihood:.2f}",
-        f"{gap:.2f}",
+        f"{history['reconstruction_error'][-1]:.4f}",
+        f"{pseudo_likelihood(result.model, train):.2f}",
+        f"{history['free_energy_gap'][-1]:.2f}",
         f"{history['seconds'].sum():.2f}",
-        f"{sweeps / sampling_seconds:,.0f}",
+        f"{SAMPLING['n_chains'] * N_SWEEPS / sampling_seconds:,.0f}",
     )
 
 
@@ -128,11 +140,7 @@ def _draw(path, rows):
             name,
             [
                 ("data", images(train), "gray_r"),
-                (
-                    f"samples, {SAMPLING['burn_in']} sweeps from a random start",
-                    images(drawn),
-                    "gray_r",
-                ),
+                (f"samples, {N_SWEEPS} sweeps from a random start", images(drawn), "gray_r"),
                 ("receptive fields", images(weights.T), "diverging"),
             ],
         )

@@ -79,8 +79,8 @@ class RBM:
         self._both_discrete = visible.discrete and hidden.discrete
         self._core = core.Rbm(self._visible._core, self._hidden._core, weights)
         if not (visible.discrete or hidden.discrete):
-            self.check()
-            self._visible._guard = self._hidden._guard = self.check
+            self.check_normalisable()
+            self._visible._guard = self._hidden._guard = self.check_normalisable
 
     @property
     def visible(self):
@@ -119,12 +119,12 @@ class RBM:
         before = self._weights.copy()
         self._weights[...] = value
         try:
-            self.check()
+            self.check_normalisable()
         except ValueError:
             self._weights[...] = before
             raise
 
-    def check(self):
+    def check_normalisable(self):
         """Raise unless all parameters are finite and the partition function is.
 
         Any pair with a discrete layer has one. Two continuous layers need a positive definite

@@ -62,7 +62,7 @@ def write_picture(file, rows):
     b'PNG'
     """
     n_columns = max(len(panels) for _, panels in rows)
-    figure = Figure(figsize=(PANEL * n_columns, 1.12 * PANEL * len(rows)), layout="constrained")
+    figure = Figure(figsize=(PANEL * n_columns, 1.06 * PANEL * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), n_columns, squeeze=False)
     for (name, panels), row_axes in zip(rows, axes, strict=True):
         for (title, canvas, colours), axis in zip(panels, row_axes, strict=False):

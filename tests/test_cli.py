@@ -174,7 +174,7 @@ def test_bad_values_name_the_argument(digits, model, tmp_path, capsys):
         (["sample", digits, "-o", output], "digits.npy"),
         (["sample", model, "-o", output, "--beta", "-1"], "beta must be"),
         (["sample", model, "-o", tmp_path / "out.txt"], "must end in .npy or .npz"),
-        (["sample", model, "-o", output, "--clamp", digits], "init"),
+        (["sample", model, "-o", output, "--clamp", digits], "clamp must have"),
     ]
     for arguments, message in refused:
         assert message in fails(capsys, *arguments)
@@ -269,6 +269,7 @@ def short(monkeypatch):
     for recipe in demo.RECIPES:
         monkeypatch.setitem(recipe.options, "n_epochs", 2)
     monkeypatch.setattr(demo, "SAMPLING", {"n_chains": 100, "n_draws": 1, "burn_in": 2})
+    monkeypatch.setattr(demo, "N_SWEEPS", 3)
 
 
 def test_demo_prints_the_table(short, tmp_path, capsys):

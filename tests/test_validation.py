@@ -41,7 +41,7 @@ LAYERS = {
     "precision zero": (lambda: Gaussian(2, precision=[1.0, 0.0]), ValueError, "precision"),
     "precision negative": (lambda: Gaussian(2, precision=-1), ValueError, "precision"),
     "precision NaN": (lambda: Gaussian(2, precision=NAN), ValueError, "precision"),
-    "positional bias": (lambda: Spin(2, [0.0, 0.0]), TypeError, ""),
+    "positional bias": (lambda: Spin(2, [0.0, 0.0]), TypeError, None),
     "input of the wrong length": (lambda: Spin(3).mean([1.0, 2.0]), ValueError, "x must"),
     "input NaN": (lambda: Spin(2).cgf([0.0, NAN]), ValueError, "x must"),
     "input infinite": (lambda: Gaussian(2).sample([0.0, -INF]), ValueError, "x must"),
@@ -120,7 +120,7 @@ MODELS = {
     "text": (lambda: rbm().mean_hidden([["a", "b", "c"]]), TypeError, "v must"),
     "complex": (lambda: rbm().mean_hidden(BITS * 1j), TypeError, "v must"),
     "beta": (lambda: rbm(Gaussian).free_energy([[0.0] * 3], beta=0), ValueError, "beta"),
-    "positional beta": (lambda: rbm().mean_hidden(BITS, 0.5), TypeError, ""),
+    "positional beta": (lambda: rbm().mean_hidden(BITS, 0.5), TypeError, None),
     "int8 reals": (
         lambda: rbm(Gaussian).sample_visible([[0, 1]], dtype="int8"),
         ValueError,
@@ -174,7 +174,7 @@ SAMPLING = {
     "no threads": (lambda: sample(rbm(), n_threads=0), ValueError, "n_threads"),
     "fractional threads": (lambda: sample(rbm(), n_threads=1.5), TypeError, "n_threads"),
     "unknown name": (lambda: sample(rbm(), n_sample=3), TypeError, "n_sample"),
-    "positional": (lambda: sample(rbm(), 10), TypeError, ""),
+    "positional": (lambda: sample(rbm(), 10), TypeError, None),
 }
 
 
@@ -298,7 +298,7 @@ TRAINING = {
     "threads": (lambda: train(n_threads=0), ValueError, "n_threads"),
     "rng": (lambda: train(rng="seed"), TypeError, "rng"),
     "unknown name": (lambda: train(epochs=3), TypeError, "epochs"),
-    "positional": (lambda: train_cd(BITS, 64), TypeError, ""),
+    "positional": (lambda: train_cd(BITS, 64), TypeError, None),
 }
 
 

@@ -605,6 +605,8 @@ cdef class Gibbs:
     cdef Memory memory, mask
     cdef readonly Rbm rbm
     cdef readonly size_t n_chains
+    cdef readonly size_t done
+    """Whole sweeps of the last run, also where a signal ended it."""
 
     def __init__(self, Rbm rbm, size_t n_chains, clamp=None):
         cdef View m
@@ -644,9 +646,10 @@ cdef class Gibbs:
         with nogil:
             rc = frbm.frbm_gibbs_run(&self.c, n_sweeps, beta, &c, &rng)
         check_status(rc)
+        self.done = rng.step - step
         if poll.error is not None:
             raise poll.error
-        return rng.step - step
+        return self.done
 
     cdef store(self, int side, out):
         cdef View o = view(out, True)
@@ -753,6 +756,11 @@ cdef class Trainer:
     @property
     def nbytes(self):
         return self.memory.size
+
+    @property
+    def kernel(self):
+        """Name of the path that products of visible states take."""
+        return "bits" if self.data.packed else "values"
 
     @property
     def n_updates(self):

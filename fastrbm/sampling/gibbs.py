@@ -191,13 +191,11 @@ def sample(
         raise TypeError(f"callback must be callable, got {callback!r}")
     start, n_chains = _start(rbm, init.chains if continues else init, n_chains)
     clamp = None if clamp is None else _clamp(rbm, clamp, start, n_chains)
-    rbm.check()
+    rbm.check_normalisable()
     executor = _lib.executor(n_threads)
 
     gibbs = core.Gibbs(rbm._core, n_chains, clamp)
-    if start is None:
-        gibbs.start(executor, key, beta)
-    else:
+    if start is not None:
         try:
             gibbs.load(start)
         except core.StateError as error:
@@ -207,7 +205,7 @@ def sample(
     run.plan(n_chains, n_draws, burn_in, thin, watched, dtypes)
     limit = one_blas_thread() if observers else contextlib.nullcontext()
     with limit, progress_bar(progress, run.n_total, "draw") as bar:
-        return run.go(observers, callback, bar)
+        return run.go(start is None, observers, callback, bar)
 
 
 class _Run:
@@ -236,9 +234,11 @@ class _Run:
         self.visible = np.empty((n_chains, places, self.rbm.n_visible), dtypes[0])
         self.hidden = np.empty((n_chains, places, self.rbm.n_hidden), dtypes[1])
 
-    def go(self, observers, callback, bar):
+    def go(self, from_biases, observers, callback, bar):
         """Make all sweeps and return the result; on Ctrl-C raise `Interrupted` with what is."""
         try:
+            if from_biases:
+                self.gibbs.start(self.executor, self.key, self.beta)
             for observer in observers:
                 observer.start(self.rbm, len(self.visible), self.beta)
             self._go(observers, callback, bar)

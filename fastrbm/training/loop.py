@@ -12,6 +12,7 @@ and the attributes update_norm, n_updates, kernel. An epoch is one call into C.
 """
 
 import logging
+import math
 import time
 
 import numpy as np
@@ -123,13 +124,16 @@ class _Run:
             **measured,
         }
         for name, value in line.items():
+            if not math.isfinite(value):  # parameters near overflow: what they give overflows first
+                self.diverged(epoch, f"{name} is no longer finite")
+        for name, value in line.items():
             self.columns[name].append(value)
         _log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in line.items()))
 
     def check_normalisable(self, epoch):
         """Keep a copy of a model that can be normalised; raise with the last one otherwise."""
         try:
-            self.rbm.check()
+            self.rbm.check_normalisable()
         except ValueError:
             self.rbm, n_updates = self.good
             self.diverged(epoch, "the joint precision is no longer positive definite", n_updates)

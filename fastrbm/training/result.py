@@ -29,9 +29,8 @@ class TrainingResult:
     --------
     >>> import fastrbm
     >>> data = fastrbm.datasets.bars_and_stripes(3)
-    >>> result = fastrbm.train_cd(data, n_hidden=4, n_epochs=2, batch_size=7, rng=1)
-    >>> result  # doctest: +ELLIPSIS
-    TrainingResult(RBM(Bernoulli(9, ...), Bernoulli(4, ...), dtype=float32), 2 epochs, 4 updates)
+    >>> fastrbm.train_cd(data, n_hidden=4, n_epochs=2, batch_size=7, rng=1)
+    TrainingResult(RBM(Bernoulli(9), Bernoulli(4), dtype=float32), 2 epochs, 4 updates)
     """
 
     model: RBM
@@ -41,7 +40,12 @@ class TrainingResult:
 
     def __repr__(self):
         n_epochs, n_updates = len(self.history["epoch"]), self.info["n_updates"]
-        return f"TrainingResult({self.model!r}, {n_epochs} epochs, {n_updates} updates)"
+        layers = [
+            f"{type(layer).__name__}({layer.n})"
+            for layer in (self.model.visible, self.model.hidden)
+        ]
+        model = f"RBM({', '.join(layers)}, dtype={self.model.dtype})"
+        return f"TrainingResult({model}, {n_epochs} epochs, {n_updates} updates)"
 
 
 @dataclasses.dataclass(eq=False)

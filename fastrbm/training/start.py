@@ -270,7 +270,7 @@ def _given_model(data, settings):
             agree = validation.choice(side, asked, ("auto", *LAYERS)) in ("auto", mine.unit)
         if not agree:
             raise ValueError(f"{side} = {asked!r} contradicts model, which has {mine!r}")
-    model.check()
+    model.check_normalisable()
     return model.astype(settings.dtype or model.dtype)
 
 

@@ -30,6 +30,11 @@ static void round_trip_and_damage(int visible, int hidden) {
             CHECK(frbm_rbm_from_bytes(&back, bytes, size) < 0);
             bytes[at] = (char)(bytes[at] ^ flip);
         }
+    char *longer = (char *)block(size + 8);
+    memset(longer, 0, size + 8);
+    memcpy(longer, bytes, size);
+    CHECK(frbm_rbm_from_bytes(&back, longer, size + 8) == FRBM_ERROR_CORRUPT);
+    free(longer);
     char *shifted = (char *)block(size + 8);
     memcpy(shifted + 4, bytes, size);
     CHECK(frbm_rbm_from_bytes(&back, shifted + 4, size) == FRBM_ERROR_ALIGNMENT);

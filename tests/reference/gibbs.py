@@ -14,15 +14,13 @@ import numpy as np
 from .exact import Model
 from .philox import words
 
-HIDDEN_SWEEP, VISIBLE_SWEEP = 1, 2  # purposes: compared with the compiled list by test_random.py
-
 
 def sweep(model, v, beta, key, step, clamp=None):
     """One sweep from v: the new (v, h)."""
     rows = np.arange(len(v))
-    h_words = words(key, HIDDEN_SWEEP, step, rows, model.hidden.n)
+    h_words = words(key, "GIBBS_HIDDEN", step, rows, model.hidden.n)
     h = model.hidden.draw(v @ model.weights, beta, h_words)
-    v_words = words(key, VISIBLE_SWEEP, step, rows, model.visible.n)
+    v_words = words(key, "GIBBS_VISIBLE", step, rows, model.visible.n)
     new = model.visible.draw(h @ model.weights.T, beta, v_words)
     return (new if clamp is None else np.where(clamp, v, new)), h
 
@@ -33,7 +31,7 @@ def gibbs(model, init, n_draws=1, burn_in=0, thin=1, beta=1.0, clamp=None, seed=
     visible = np.empty((len(v), n_draws, model.visible.n))
     hidden = np.empty((len(v), n_draws, model.hidden.n))
     h = model.hidden.draw(
-        v @ model.weights, beta, words(seed, 0, 0, np.arange(len(v)), model.hidden.n)
+        v @ model.weights, beta, words(seed, "LAYER", 0, np.arange(len(v)), model.hidden.n)
     )
     step = 0
     for t in range(n_draws):
@@ -67,7 +65,7 @@ def identity(model, v, beta, key, step, clamp=None):
 def same_uniform_for_v_and_h(model, v, beta, key, step, clamp=None):
     """Unit j of both layers reads one word."""
     rows = np.arange(len(v))
-    u = words(key, HIDDEN_SWEEP, step, rows, max(model.visible.n, model.hidden.n))
+    u = words(key, "GIBBS_HIDDEN", step, rows, max(model.visible.n, model.hidden.n))
     h = model.hidden.draw(v @ model.weights, beta, u[:, : model.hidden.n])
     return model.visible.draw(h @ model.weights.T, beta, u[:, : model.visible.n]), h
 
@@ -82,7 +80,7 @@ def same_uniform_in_two_sweeps(model, v, beta, key, step, clamp=None):
 def same_uniform_in_two_units(model, v, beta, key, step, clamp=None):
     """Every unit of a row reads the row's first word."""
     rows = np.arange(len(v))
-    h_word, v_word = (words(key, p, step, rows, 1) for p in (HIDDEN_SWEEP, VISIBLE_SWEEP))
+    h_word, v_word = (words(key, p, step, rows, 1) for p in ("GIBBS_HIDDEN", "GIBBS_VISIBLE"))
     h = model.hidden.draw(v @ model.weights, beta, h_word)
     return model.visible.draw(h @ model.weights.T, beta, v_word), h
 
@@ -91,7 +89,7 @@ def same_uniform_in_two_units(model, v, beta, key, step, clamp=None):
 def wrong_sign(model, v, beta, key, step, clamp=None):
     """The hidden units see -W."""
     h = sweep(Model(model.visible, model.hidden, -model.weights), v, beta, key, step)[1]
-    v_words = words(key, VISIBLE_SWEEP, step, np.arange(len(v)), model.visible.n)
+    v_words = words(key, "GIBBS_VISIBLE", step, np.arange(len(v)), model.visible.n)
     return model.visible.draw(h @ model.weights.T, beta, v_words), h
 
 
@@ -127,7 +125,7 @@ def frozen_hidden(model, init, **schedule):
 
     def frozen(model, v, beta, key, step, clamp=None):
         h = first.setdefault("h", sweep(model, v, beta, key, step, clamp)[1])
-        v_words = words(key, VISIBLE_SWEEP, step, np.arange(len(v)), model.visible.n)
+        v_words = words(key, "GIBBS_VISIBLE", step, np.arange(len(v)), model.visible.n)
         return model.visible.draw(h @ model.weights.T, beta, v_words), h
 
     return gibbs(model, init, sweep=frozen, **schedule)

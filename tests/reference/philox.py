@@ -12,6 +12,26 @@ MASK = np.uint64(0xFFFFFFFF)
 SHIFT = np.uint64(32)
 N_ROUNDS = 10
 
+# What each stream of words is for. A number that changes here changes results for one seed.
+PURPOSES = {
+    "GIBBS_HIDDEN": 1,
+    "GIBBS_VISIBLE": 2,
+    "START": 3,
+    "TRAIN_HIDDEN": 4,
+    "TRAIN_VISIBLE": 5,
+    "TRAIN_DATA": 6,
+    "TRAIN_STATISTIC": 7,
+    "SHUFFLE": 8,
+    "CHAINS": 9,
+    "WEIGHTS": 10,
+    "METRIC_ROWS": 11,
+    "METRIC": 12,
+    "PSEUDO": 13,
+    "SAMPLE_HIDDEN": 14,
+    "SAMPLE_VISIBLE": 15,
+    "LAYER": 16,
+}
+
 
 def philox(counter, key):
     """Encrypt counters (..., 4) under one key of two 32-bit words; returns uint32 (..., 4)."""
@@ -32,7 +52,7 @@ def philox(counter, key):
 
 
 def words(key, purpose, step, rows, n):
-    """The 32-bit words of units 0..n-1 of each row, uint32 (len(rows), n).
+    """The 32-bit words of units 0..n-1 of each row, uint32 (len(rows), n). purpose: a name.
 
     Counter = (block, row, low 32 bits of the step, purpose | high bits of the step << 8); unit j
     takes word j & 3 of block j >> 2.
@@ -43,7 +63,7 @@ def words(key, purpose, step, rows, n):
     counter[..., 0] = np.arange(n_blocks)
     counter[..., 1] = rows[:, None]
     counter[..., 2] = step & 0xFFFFFFFF
-    counter[..., 3] = purpose | (step >> 32) << 8
+    counter[..., 3] = PURPOSES[purpose] | (step >> 32) << 8
     blocks = philox(counter, (key & 0xFFFFFFFF, key >> 32))
     return blocks.reshape(len(rows), 4 * n_blocks)[:, :n]
 

@@ -11,7 +11,6 @@ import numpy as np
 from .exact import Model
 from .philox import permutation, words
 
-TRAIN_HIDDEN, TRAIN_VISIBLE, TRAIN_DATA, TRAIN_STATISTIC, SHUFFLE = 4, 5, 6, 7, 8
 NAMES = ("weights", "visible_bias", "hidden_bias")
 
 
@@ -44,9 +43,9 @@ def sweeps(model, v, k, key, first_step):
     """k sweeps of the negative phase: the new visible states."""
     rows = np.arange(len(v))
     for step in range(first_step, first_step + k):
-        h_words = words(key, TRAIN_HIDDEN, step, rows, model.hidden.n)
+        h_words = words(key, "TRAIN_HIDDEN", step, rows, model.hidden.n)
         h = model.hidden.draw(v @ model.weights, 1.0, h_words)
-        v_words = words(key, TRAIN_VISIBLE, step, rows, model.visible.n)
+        v_words = words(key, "TRAIN_VISIBLE", step, rows, model.visible.n)
         v = model.visible.draw(h @ model.weights.T, 1.0, v_words)
     return v
 
@@ -69,7 +68,7 @@ def train(
     velocity = {name: np.zeros_like(value) for name, value in parameters(model).items()}
     update, norms = 0, []
     for epoch in range(1, n_epochs + 1):
-        order = permutation(key, SHUFFLE, epoch, len(data)) if shuffle else np.arange(len(data))
+        order = permutation(key, "SHUFFLE", epoch, len(data)) if shuffle else np.arange(len(data))
         squares = []
         for first in range(0, len(data), batch_size):
             batch = data[order[first : first + batch_size]]
@@ -77,13 +76,13 @@ def train(
             if not persistent:
                 chains = batch
                 if probabilities:
-                    u = words(key, TRAIN_DATA, update, rows, model.visible.n) / 2.0**32
+                    u = words(key, "TRAIN_DATA", update, rows, model.visible.n) / 2.0**32
                     chains = (u < batch).astype(float)
             chains = sweeps(model, chains, k, key, update * k)
             h = model.mean_hidden(chains)
             if samples:
                 rows = np.arange(len(chains))
-                u = words(key, TRAIN_STATISTIC, update, rows, model.hidden.n)
+                u = words(key, "TRAIN_STATISTIC", update, rows, model.hidden.n)
                 h = model.hidden.draw(chains @ model.weights, 1.0, u)
             positive, negative = statistics(batch, model.mean_hidden(batch)), statistics(chains, h)
             gradient = {n: positive[n] - negative[n] for n in NAMES if n not in freeze}

@@ -148,7 +148,7 @@ def test_chi_square_is_a_p_value():
 
 def test_permutation_is_uniform():
     """All 24 orders of 4 rows are equally frequent over the epochs."""
-    orders = np.array([philox.permutation(99, 8, epoch, 4) for epoch in range(4800)])
+    orders = np.array([philox.permutation(99, "SHUFFLE", epoch, 4) for epoch in range(4800)])
     _, counts = np.unique(orders, axis=0, return_counts=True)
     assert len(counts) == 24
     assert checks.chi_square(np.repeat(np.arange(24), counts), np.full(24, 1 / 24)) > 1e-4

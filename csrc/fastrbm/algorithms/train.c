@@ -9,6 +9,8 @@
 /* An update of more multiply-adds than this takes some tens of milliseconds: the check costs
  * nothing beside it, and the poll must not wait for its end. */
 #define LONG_UPDATE 2e9
+/* Multiply-adds between two looks at the clock: well below a millisecond. */
+#define POLL_WORK 1e6
 
 /* Multiply-adds of an update, a draw counted as 64. */
 static double update_work(const frbm_rbm_t *rbm, const frbm_train_options_t *o, size_t rows) {
@@ -118,7 +120,9 @@ int frbm_train_init(frbm_train_t *train, const frbm_rbm_t *rbm, const frbm_data_
         (struct frbm_train_buffers *)frbm_workspace_take(&w, sizeof *b);
     take_all(b, &w, rbm, data, options, n_threads);
     const size_t batch = options->batch_size < data->n_rows ? options->batch_size : data->n_rows;
-    b->check_interval = update_work(rbm, options, batch) > LONG_UPDATE ? 1 : CHECK_INTERVAL;
+    const double work = update_work(rbm, options, batch);
+    b->check_interval = work > LONG_UPDATE ? 1 : CHECK_INTERVAL;
+    b->poll_interval = work > POLL_WORK ? 1 : (size_t)(POLL_WORK / work);
     b->work = *rbm;
     frbm_layer_t *layers[2] = {&b->work.visible, &b->work.hidden};
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side)
@@ -270,7 +274,9 @@ static void after_update(frbm_train_t *t, frbm_epoch_t *epoch, size_t n_rows) {
     t->epoch_updates++;
     t->last_chains = frbm_train_chains(&t->options, n_rows);
     if (t->epoch_updates % t->buffers->check_interval == 0) epoch->rc = publish(t);
-    if (epoch->rc == FRBM_OK && frbm_poll(&epoch->poll)) epoch->rc = FRBM_STOPPED;
+    if (epoch->rc == FRBM_OK && t->epoch_updates % t->buffers->poll_interval == 0 &&
+        frbm_poll(&epoch->poll))
+        epoch->rc = FRBM_STOPPED;
 }
 
 static void run_epoch(frbm_train_t *t, double learning_rate, uint64_t key, frbm_epoch_t *epoch) {

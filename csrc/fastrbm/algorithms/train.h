@@ -28,7 +28,8 @@ typedef struct {
 
 struct frbm_train_buffers {
     int n_threads;
-    size_t check_interval;                  /* updates between two divergence checks */
+    size_t check_interval;                  /* updates between two divergence checks, */
+    size_t poll_interval;                   /* and between two looks at the clock */
     frbm_rbm_t work;                        /* layers with the working parameters */
     void *weights, *weights_t, *velocity;   /* padded rows */
     void *parameters[2][FRBM_MAX_PARAMETERS]; /* by side: working copies of what is learned, */

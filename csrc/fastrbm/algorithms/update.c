@@ -57,8 +57,8 @@ static void gather(const update_t *u, size_t first) {
          ++r) {
         const size_t from = u->b->order[first + r];
         if (data->packed) {
-            memcpy((uint64_t *)u->b->data.states + r * words, data->bits + from * words,
-                   words * sizeof(uint64_t));
+            uint64_t *to = (uint64_t *)u->b->data.states + r * words;
+            for (size_t w = 0; w < words; ++w) to[w] = data->bits[from * words + w];
         } else {
             char *row = (char *)u->b->data.states + r * frbm_padded(u->shape.n) * u->shape.real;
             frbm_array_load_row(&data->values, from, u->b->work.dtype, row);
@@ -157,61 +157,66 @@ static void transpose(const update_t *u, const frbm_layer_t *layer, const void *
                       size_t n_rows, uint64_t *out) {
     const size_t words = frbm_bit_words(layer->n), stride = frbm_bit_words(n_rows);
     const size_t begin = frbm_team_begin(u->team, words), end = frbm_team_end(u->team, words);
-    frbm_bits_transpose((const uint64_t *)states, words, n_rows, layer->n, begin, end - begin,
-                        out + 64 * begin * stride, stride);
+    u->exec->kernels->transpose_bits((const uint64_t *)states, words, n_rows, layer->n, begin,
+                                     end - begin, out + 64 * begin * stride, stride);
 }
 
 /* --------------------------------------------------------------------------- gradient and update */
 
-/* Gradient of the layers' parameters, this thread's share of the units: gradient[side][k n + i]. */
+/* Probabilities in place of states: the log-weight of 0/1 units is linear in the state. */
+static void probability_gradient(const update_t *u, size_t begin, size_t end, double factor) {
+    const int dtype = u->b->work.dtype;
+    double *sums = u->b->gradient[FRBM_VISIBLE];
+    for (size_t r = 0; r < u->n_rows; ++r) {
+        const char *row = (const char *)u->b->data.states +
+                          r * frbm_padded(u->shape.n) * u->shape.real;
+        for (size_t i = begin; i < end; ++i) sums[i] += factor * frbm_real_get(row, dtype, i);
+    }
+}
+
+/* gradient[side][k n + i] of the layers' parameters, this thread's share of the units. */
 static void layer_gradients(const update_t *u, double data_factor, double model_factor) {
     struct frbm_train_buffers *b = u->b;
     const frbm_rbm_t *work = &b->work;
-    const size_t n = u->shape.n, p = u->shape.p, real = u->shape.real;
-    const frbm_unit_t *visible = frbm_unit(work->visible.unit);
-    const frbm_unit_t *hidden = frbm_unit(work->hidden.unit);
-    const int discrete = frbm_unit_is_discrete(visible);
-    const size_t value_stride = frbm_padded(n) * real;
-    for (size_t i = frbm_team_begin(u->team, n); i < frbm_team_end(u->team, n); ++i) {
-        for (int k = 0; k < visible->n_learned; ++k) b->gradient[0][(size_t)k * n + i] = 0;
-        if (u->t->data.packed || !discrete) {
-            const void *states =
-                discrete ? (const void *)(b->data.states_t + i * frbm_bit_words(u->n_rows))
-                         : b->data.states;
-            visible->state_gradient(&work->visible, work->dtype, i, states, u->n_rows,
-                                    value_stride, data_factor, b->gradient[0]);
-        } else {
-            /* Probabilities: the log-weight of Bernoulli units is linear in the state. */
-            const char *value = (const char *)b->data.states + i * real;
-            double sum = 0;
-            for (size_t r = 0; r < u->n_rows; ++r)
-                sum += frbm_real_get(value + r * value_stride, work->dtype, 0);
-            b->gradient[0][i] += data_factor * sum;
-        }
-        visible->state_gradient(
-            &work->visible, work->dtype, i,
-            discrete ? (const void *)(b->model.states_t + i * frbm_bit_words(u->n_chains))
-                     : b->model.states,
-            u->n_chains, value_stride, model_factor, b->gradient[0]);
-    }
-    const size_t learned = (size_t)hidden->n_learned * p;
-    for (size_t j = frbm_team_begin(u->team, p); j < frbm_team_end(u->team, p); ++j) {
-        for (size_t l = j; l < learned; l += p) {
-            double sum = 0;
+    const frbm_kernels_t *kernels = u->exec->kernels;
+    const int samples = u->t->options.samples;
+
+    const frbm_layer_t *layer = &work->visible;
+    const frbm_unit_t *unit = frbm_unit(layer->unit);
+    const int discrete = frbm_unit_is_discrete(unit);
+    const size_t stride = frbm_padded(layer->n) * u->shape.real;
+    double *sums = b->gradient[FRBM_VISIBLE];
+    size_t begin = frbm_team_begin(u->team, layer->n), end = frbm_team_end(u->team, layer->n);
+    for (int k = 0; k < unit->n_learned; ++k)
+        memset(sums + (size_t)k * layer->n + begin, 0, (end - begin) * sizeof *sums);
+    if (discrete && !u->t->data.packed)
+        probability_gradient(u, begin, end, data_factor);
+    else
+        unit->state_gradient(layer, work->dtype, kernels, begin, end,
+                             discrete ? (void *)b->data.states_t : b->data.states, u->n_rows,
+                             stride, data_factor, sums);
+    unit->state_gradient(layer, work->dtype, kernels, begin, end,
+                         discrete ? (void *)b->model.states_t : b->model.states, u->n_chains,
+                         stride, model_factor, sums);
+
+    layer = &work->hidden;
+    unit = frbm_unit(layer->unit);
+    sums = b->gradient[FRBM_HIDDEN];
+    begin = frbm_team_begin(u->team, layer->n);
+    end = frbm_team_end(u->team, layer->n);
+    const size_t learned = (size_t)unit->n_learned * layer->n;
+    for (size_t k = 0; k < learned; k += layer->n)
+        for (size_t l = k + begin; l < k + end; ++l) {
+            sums[l] = 0;
             for (size_t c = 0; c < frbm_row_chunks(u->n_rows); ++c)
-                sum += b->data.gradient_h[c * learned + l];
-            for (size_t c = 0; !u->t->options.samples && c < frbm_row_chunks(u->n_chains); ++c)
-                sum += b->model.gradient_h[c * learned + l];
-            b->gradient[1][l] = sum;
+                sums[l] += b->data.gradient_h[c * learned + l];
+            for (size_t c = 0; !samples && c < frbm_row_chunks(u->n_chains); ++c)
+                sums[l] += b->model.gradient_h[c * learned + l];
         }
-        if (u->t->options.samples)
-            hidden->state_gradient(
-                &work->hidden, work->dtype, j,
-                b->hidden_t == NULL
-                    ? b->hidden
-                    : (const void *)(b->hidden_t + j * frbm_bit_words(u->n_chains)),
-                u->n_chains, u->shape.ldp * real, model_factor, b->gradient[1]);
-    }
+    if (samples)
+        unit->state_gradient(layer, work->dtype, kernels, begin, end,
+                             b->hidden_t == NULL ? b->hidden : (void *)b->hidden_t, u->n_chains,
+                             u->shape.ldp * u->shape.real, model_factor, sums);
 }
 
 /* Tile number `tile` of the gradient of W into scratch; its place in *row, *first. */

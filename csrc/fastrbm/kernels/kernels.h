@@ -93,6 +93,12 @@ struct frbm_kernels_t {
     /* words of n units of consecutive rows, n_rows x 4 ceil(n / 4) */
     void (*random_words)(const frbm_stream_t *stream, uint32_t first_row, size_t n_rows,
                          uint32_t first_block, size_t n_blocks, uint32_t *words);
+    /* out row j - 64 first_word, bit r = in row r, bit j, for the columns of n_words words from
+     * first_word on; rows of in_stride and out_stride words. */
+    void (*transpose_bits)(const uint64_t *in, size_t in_stride, size_t n_rows, size_t n_cols,
+                           size_t first_word, size_t n_words, uint64_t *out, size_t out_stride);
+    /* Ones in each row of stride words. */
+    void (*count_bits)(const uint64_t *rows, size_t stride, size_t n_rows, uint32_t *counts);
 };
 
 /* NULL-terminated, plain first; the levels this build has (not all need run on this machine). */

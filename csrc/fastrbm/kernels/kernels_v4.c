@@ -61,6 +61,19 @@ static inline vf64_raw fma_f64_v4(vf64_raw a, vf64_raw b, vf64_raw c) {
     return (vf64_raw)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
 }
 
+static inline vf32_raw load_partial_f32_v4(const float *p, size_t count) {
+    return (vf32_raw)_mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), p);
+}
+static inline vf64_raw load_partial_f64_v4(const double *p, size_t count) {
+    return (vf64_raw)_mm512_maskz_loadu_pd((__mmask8)((1u << count) - 1), p);
+}
+static inline void store_partial_f32_v4(float *p, vf32_raw x, size_t count) {
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << count) - 1), (__m512)x);
+}
+static inline void store_partial_f64_v4(double *p, vf64_raw x, size_t count) {
+    _mm512_mask_storeu_pd(p, (__mmask8)((1u << count) - 1), (__m512d)x);
+}
+
 static inline void store_thresholds_f32_v4(vf32_raw t, uint32_t *out) {
     _mm512_storeu_si512(out, _mm512_cvttps_epi32((__m512)t));
 }

@@ -9,11 +9,16 @@
 
 static void cgf(const frbm_layer_t *layer, int dtype, const frbm_kernels_t *kernels, size_t first,
                 size_t n, const double *inputs, double beta, double *out) {
-    for (size_t i = 0; i < n; ++i)
-        out[i] = 2 * beta * (frbm_parameter(layer, dtype, 0, first + i) + inputs[i]);
-    kernels->softplus(n, out, out);
-    for (size_t i = 0; i < n; ++i)
-        out[i] -= beta * (frbm_parameter(layer, dtype, 0, first + i) + inputs[i]);
+    double y[FRBM_TILE], z[FRBM_TILE];
+    for (size_t i = 0; i < n; i += FRBM_TILE) {
+        const size_t m = n - i < FRBM_TILE ? n - i : FRBM_TILE;
+        for (size_t j = 0; j < m; ++j) {
+            y[j] = beta * (frbm_parameter(layer, dtype, 0, first + i + j) + inputs[i + j]);
+            z[j] = 2 * y[j];
+        }
+        kernels->softplus(m, z, z);
+        for (size_t j = 0; j < m; ++j) out[i + j] = z[j] - y[j];
+    }
 }
 
 const frbm_unit_t frbm_spin = {"spin",

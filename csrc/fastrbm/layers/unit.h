@@ -41,7 +41,7 @@ typedef struct {
     /* Is this value allowed for parameter number k? */
     int (*parameter_ok)(int k, double value);
 
-    /* The n units from first on, one row, in double precision. */
+    /* The n units from first on, one row, in double precision; out may be the input. */
     void (*log_weight)(const frbm_layer_t *layer, int dtype, size_t first, size_t n,
                        const double *states, double *out);
     void (*cgf)(const frbm_layer_t *layer, int dtype, const frbm_kernels_t *kernels, size_t first,
@@ -56,11 +56,13 @@ typedef struct {
                    const frbm_tile_t *tile, double beta, const frbm_draw_t *draw,
                    const frbm_target_t *target);
 
-    /* The gradient of learned parameter k at unit j, for the states of many rows (bits: transposed,
-     * row j holds the states of unit j), and for a tile of inputs whose means, times factor, are
-     * given: sums[k n + j] += factor sum_rows (d w / d parameter), respectively its mean. */
-    void (*state_gradient)(const frbm_layer_t *layer, int dtype, size_t unit, const void *states,
-                           size_t n_rows, size_t row_stride, double factor, double *sums);
+    /* Gradients of the learned parameters: sums[k n + j] += factor sum_rows (d w / d parameter k)
+     * for the states of the units [begin, end), respectively its mean for a tile of inputs whose
+     * means, times factor, are given. Bits come transposed, row j the states of unit j; reals by
+     * rows of row_stride bytes. */
+    void (*state_gradient)(const frbm_layer_t *layer, int dtype, const frbm_kernels_t *kernels,
+                           size_t begin, size_t end, const void *states, size_t n_rows,
+                           size_t row_stride, double factor, double *sums);
     void (*input_gradient)(const frbm_layer_t *layer, int dtype, const frbm_kernels_t *kernels,
                            const frbm_tile_t *tile, double beta, double factor, const void *means,
                            size_t ldmeans, double *sums);
@@ -98,7 +100,8 @@ static inline const void *frbm_parameters_from(const frbm_layer_t *layer, int dt
 
 /* Where the log-weight is linear in the only learned parameter, bias times state: the gradient is
  * the sum of the states, respectively of their means. */
-void frbm_state_gradient_of_bias(const frbm_layer_t *layer, int dtype, size_t unit,
+void frbm_state_gradient_of_bias(const frbm_layer_t *layer, int dtype,
+                                 const frbm_kernels_t *kernels, size_t begin, size_t end,
                                  const void *states, size_t n_rows, size_t row_stride,
                                  double factor, double *sums);
 void frbm_input_gradient_of_bias(const frbm_layer_t *layer, int dtype,

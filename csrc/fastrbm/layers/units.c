@@ -37,22 +37,29 @@ int frbm_beta_ok(const frbm_unit_t *unit, double beta) {
     return isfinite(beta) && (frbm_unit_is_discrete(unit) ? beta >= 0 : beta > 0);
 }
 
-void frbm_state_gradient_of_bias(const frbm_layer_t *layer, int dtype, size_t unit,
+void frbm_state_gradient_of_bias(const frbm_layer_t *layer, int dtype,
+                                 const frbm_kernels_t *kernels, size_t begin, size_t end,
                                  const void *states, size_t n_rows, size_t row_stride,
                                  double factor, double *sums) {
-    const frbm_unit_t *u = frbm_unit(layer->unit);
-    double sum = 0;
-    if (frbm_unit_is_discrete(u)) {
-        const uint64_t *row = (const uint64_t *)states;
-        size_t ones = 0;
-        for (size_t w = 0; w < frbm_bit_words(n_rows); ++w) ones += frbm_popcount(row[w]);
-        sum = u->high * (double)ones + u->low * (double)(n_rows - ones);
-    } else {
-        const char *value = (const char *)states + unit * frbm_real_size(dtype);
-        for (size_t r = 0; r < n_rows; ++r, value += row_stride)
-            sum += frbm_real_get(value, dtype, 0);
+    const frbm_unit_t *unit = frbm_unit(layer->unit);
+    const size_t words = frbm_bit_words(n_rows);
+    for (size_t first = begin; first < end; first += FRBM_TILE) {
+        const size_t n = end - first < FRBM_TILE ? end - first : FRBM_TILE;
+        if (frbm_unit_is_discrete(unit)) {
+            uint32_t ones[FRBM_TILE];
+            kernels->count_bits((const uint64_t *)states + first * words, words, n, ones);
+            for (size_t j = 0; j < n; ++j)
+                sums[first + j] += factor * (unit->high * (double)ones[j] +
+                                             unit->low * ((double)n_rows - (double)ones[j]));
+        } else {
+            double sum[FRBM_TILE] = {0};
+            for (size_t r = 0; r < n_rows; ++r) {
+                const char *row = (const char *)states + r * row_stride;
+                for (size_t j = 0; j < n; ++j) sum[j] += frbm_real_get(row, dtype, first + j);
+            }
+            for (size_t j = 0; j < n; ++j) sums[first + j] += factor * sum[j];
+        }
     }
-    sums[unit] += factor * sum;
 }
 
 void frbm_input_gradient_of_bias(const frbm_layer_t *layer, int dtype,

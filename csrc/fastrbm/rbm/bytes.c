@@ -95,6 +95,7 @@ int frbm_rbm_from_bytes(frbm_rbm_t *rbm, const void *block, size_t size) {
         return FRBM_ERROR_UNIT;
     /* Sizes are compared before anything is multiplied, so that nothing can overflow. */
     if (sizes[2] > size) return FRBM_ERROR_TRUNCATED;
+    if (sizes[2] < size) return FRBM_ERROR_CORRUPT;
     if (sizes[0] == 0 || sizes[1] == 0 || sizes[0] > sizes[2] || sizes[1] > sizes[2] / sizes[0])
         return FRBM_ERROR_CORRUPT;
     rbm->visible.n = (size_t)sizes[0];
