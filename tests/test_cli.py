@@ -83,7 +83,7 @@ def test_train_on_a_key_of_an_npz_with_a_threshold(tmp_path):
 
 def test_validation_gives_the_free_energy_gap(digits, tmp_path, capsys):
     arguments = ["--validation", digits, "--metrics", "free_energy_gap", "--n-epochs", "1"]
-    assert cli.main(["train", digits, "-o", str(tmp_path / "m.npz"), *arguments, "--quiet"]) == 0
+    assert cli.main(["train", digits, "-o", str(tmp_path / "m.npz"), *arguments]) == 0
     assert "free_energy_gap" in capsys.readouterr().out
 
 
