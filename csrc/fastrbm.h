@@ -245,6 +245,7 @@ typedef struct {
     void *weights_t;               /* (n_hidden, n_visible), rows padded */
     void *visible, *hidden;        /* packed states */
     void *keep;                    /* clamped units, one bit each, or NULL */
+    void *backup;                  /* visible, then hidden states before a sweep that takes long */
     size_t visible_stride, hidden_stride, keep_stride;
 } frbm_gibbs_t;
 
@@ -331,7 +332,7 @@ typedef struct {
     frbm_rbm_t rbm;
     frbm_data_t data;
     frbm_train_options_t options;
-    uint64_t n_updates;    /* whole updates so far */
+    uint64_t n_updates;    /* whole updates that made the model */
     double step_norm_sum;  /* sum over this epoch's updates of the squared norm of the step of W */
     size_t epoch_updates;  /* whole updates of this epoch */
     size_t last_chains;    /* rows of the last negative phase */

@@ -18,22 +18,15 @@ posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 
 # Each begins work that lasts far longer than the test, and reports how it ended.
 COMMON = """
-import json, os, sys, threading, time
+import json, sys
 import numpy as np
 import fastrbm
-
-def report(interrupted, **more):
-    result = interrupted.result
-    print(json.dumps({"seconds": time.monotonic() - began, **more}), flush=True)
-
-began = time.monotonic()
-rng = np.random.default_rng(0)
 """
 
 LONG_TRAINING = (
     COMMON
     + """
-data = (rng.random((20_000, 784)) < 0.2).astype(np.int8)
+data = (np.random.default_rng(0).random((20_000, 784)) < 0.2).astype(np.int8)
 visible = sys.argv[1]
 if visible == "spin":
     data = 2 * data - 1
@@ -41,21 +34,25 @@ if visible == "gaussian":
     data = data.astype(np.float32)
 options = {"visible": visible, "n_hidden": 500, "k": 500, "rng": 1}
 options |= {"batch_size": int(sys.argv[3]), "persistent": sys.argv[2] == "persistent"}
-print("ready", flush=True)
+
+def learning_rate(epoch):  # asked when an epoch begins
+    print("ready", flush=True)
+    return 0.01
+
 try:
-    fastrbm.train_cd(data, **options)
+    fastrbm.train_cd(data, learning_rate=learning_rate, **options)
 except KeyboardInterrupt as interrupted:
+    print("stopped", flush=True)
     result = interrupted.result
     arrays = [result.model.weights, result.model.visible.bias, result.model.hidden.bias]
     result.model.sample_hidden(data[:5], rng=1)
-    report(
-        interrupted,
-        kind=type(interrupted).__name__,
-        finite=bool(all(np.isfinite(a).all() for a in arrays)),
-        updates=int(result.info["n_updates"]),
-        epochs=len(result.history["epoch"]),
-        stopped=result.info["stopped"],
-    )
+    report = {
+        "kind": type(interrupted).__name__,
+        "finite": bool(all(np.isfinite(a).all() for a in arrays)),
+        "epochs": len(result.history["epoch"]),
+        "stopped": result.info["stopped"],
+    }
+    print(json.dumps(report), flush=True)
 """
 )
 
@@ -64,26 +61,37 @@ LONG_SAMPLING = (
     + """
 layers = {"bernoulli": fastrbm.Bernoulli, "spin": fastrbm.Spin, "gaussian": fastrbm.Gaussian}
 rbm = fastrbm.RBM(layers[sys.argv[1]](784), fastrbm.Spin(500), rng=1)
-print("ready", flush=True)
+
+class Ready:  # an observer is told when the sweeps begin
+    def start(self, rbm, n_chains, beta):
+        print("ready", flush=True)
+
+    def update(self, visible, hidden):
+        pass
+
+    def result(self):
+        pass
+
+run = {"n_chains": int(sys.argv[2]), "burn_in": 10**7, "observers": [Ready()], "rng": 1}
 try:
-    fastrbm.sample(rbm, n_chains=int(sys.argv[2]), n_draws=3, burn_in=10**7, rng=1)
+    fastrbm.sample(rbm, n_draws=3, **run)
 except KeyboardInterrupt as interrupted:
+    print("stopped", flush=True)
     result = interrupted.result
     again = fastrbm.sample(rbm, init=result, burn_in=0, n_draws=1)
-    report(
-        interrupted,
-        kind=type(interrupted).__name__,
-        step=result.step,
-        draws=result.visible.shape[1],
-        goes_on=again.step == result.step + 1,
-        states=bool(np.isfinite(result.chains).all()),
-    )
+    report = {
+        "kind": type(interrupted).__name__,
+        "draws": result.visible.shape[1],
+        "goes_on": again.step == result.step + 1,
+        "states": bool(np.isfinite(result.chains).all()),
+    }
+    print(json.dumps(report), flush=True)
 """
 )
 
 
 def interrupt(text, *arguments, after=0.3):
-    """Send SIGINT a while after "ready"; return the report and how long it took to come."""
+    """Send SIGINT a while after "ready"; return the report and how long "stopped" took."""
     child = subprocess.Popen(
         [sys.executable, "-c", text, *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -93,11 +101,11 @@ def interrupt(text, *arguments, after=0.3):
         time.sleep(after)
         sent = time.monotonic()
         child.send_signal(signal.SIGINT)
-        line = child.stdout.readline()
+        assert child.stdout.readline() == "stopped\n", child.stderr.read()
         took = time.monotonic() - sent
-        assert line, child.stderr.read()
-        assert child.wait(20) == 0, child.stderr.read()
-        return json.loads(line), took
+        report, errors = child.communicate(timeout=60)
+        assert child.returncode == 0, errors
+        return json.loads(report), took
     finally:
         child.kill()
         child.communicate()
@@ -126,7 +134,7 @@ def test_interrupted_training(visible, mode, batch_size):
 
 @posix
 @pytest.mark.parametrize(
-    ("visible", "n_chains"), [("spin", 100), ("gaussian", 20_000), ("bernoulli", 400_000)]
+    ("visible", "n_chains"), [("spin", 100), ("gaussian", 20_000), ("bernoulli", 100_000)]
 )
 def test_interrupted_sampling(visible, n_chains):
     report, took = interrupt(LONG_SAMPLING, visible, n_chains)

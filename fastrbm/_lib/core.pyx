@@ -605,12 +605,14 @@ cdef class Gibbs:
     cdef Memory memory, mask
     cdef readonly Rbm rbm
     cdef readonly size_t n_chains
+    cdef readonly str kernel
     cdef readonly size_t done
     """Whole sweeps of the last run, also where a signal ended it."""
 
     def __init__(self, Rbm rbm, size_t n_chains, clamp=None):
         cdef View m
         self.rbm, self.n_chains = rbm, n_chains
+        self.kernel = "bits" if rbm.visible.discrete else "values"
         self.memory = Memory(frbm.frbm_gibbs_workspace_size(&rbm.c, n_chains))
         check_status(frbm.frbm_gibbs_init(&self.c, &rbm.c, n_chains, self.memory.p,
                                           self.memory.size))

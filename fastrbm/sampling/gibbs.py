@@ -284,7 +284,13 @@ class _Run:
             chains,
             self.step,
             tuple(observer.result() for observer in observers),
-            provenance(self.executor, self.key, time.perf_counter() - self.began, beta=self.beta),
+            provenance(
+                self.executor,
+                self.key,
+                time.perf_counter() - self.began,
+                kernel=self.gibbs.kernel,
+                beta=self.beta,
+            ),
         )
 
 

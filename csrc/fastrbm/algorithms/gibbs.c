@@ -18,6 +18,15 @@
 #define ROUND_SECONDS 0.01
 /* Chains that one thread advances at a time. */
 #define BLOCK_CHAINS 64
+/* A sweep of more multiply-adds than this takes tens of milliseconds: it is polled between blocks
+ * of chains, and undone where it is stopped, so that all chains have made the same sweeps. */
+#define LONG_SWEEP 2e9
+
+/* Multiply-adds of a sweep, a draw counted as 64. */
+static double sweep_work(const frbm_rbm_t *rbm, size_t n_chains) {
+    const double n = (double)rbm->visible.n, p = (double)rbm->hidden.n;
+    return (double)n_chains * (2 * n * p + 64 * (n + p));
+}
 
 static size_t take_all(frbm_gibbs_t *g, frbm_workspace_t *w) {
     const frbm_rbm_t *rbm = &g->rbm;
@@ -27,6 +36,10 @@ static size_t take_all(frbm_gibbs_t *g, frbm_workspace_t *w) {
         frbm_workspace_take(w, frbm_matrix_size(rbm->hidden.n, rbm->visible.n, rbm->dtype));
     g->visible = frbm_workspace_take(w, g->n_chains * g->visible_stride);
     g->hidden = frbm_workspace_take(w, g->n_chains * g->hidden_stride);
+    g->backup = sweep_work(rbm, g->n_chains) > LONG_SWEEP
+                    ? frbm_workspace_take(
+                          w, g->n_chains * (g->visible_stride + g->hidden_stride))
+                    : NULL;
     return frbm_workspace_size(w);
 }
 
@@ -98,6 +111,12 @@ int frbm_gibbs_start(frbm_gibbs_t *gibbs, double beta, const frbm_exec_t *exec,
         frbm_stream(rng->key, rng->step, FRBM_PURPOSE_START, rng->first_chain);
     enum { ROWS = 8 };
     const double zeros[ROWS * FRBM_TILE] = {0}; /* no inputs: as many zero bytes in any type */
+    const int n_threads =
+        frbm_team_size(exec->n_threads, 64.0 * (double)gibbs->n_chains * (double)layer->n);
+    (void)n_threads;
+#ifdef _OPENMP
+#pragma omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static)
+#endif
     for (size_t row = 0; row < gibbs->n_chains; row += ROWS)
         for (size_t first = 0; first < layer->n; first += FRBM_TILE) {
             const size_t left = layer->n - first, rows = gibbs->n_chains - row;
@@ -156,32 +175,61 @@ typedef struct {
     frbm_barrier_t barrier;
     frbm_poll_t poll;
     size_t done, round; /* sweeps done, and sweeps of the coming round */
-    int stopped;
+    atomic_int stopped; /* inside a long sweep, or between rounds */
+    int undo;           /* the sweep was not finished */
 } progress_t;
+
+/* The states before a long sweep, and back. */
+static void back_up(const frbm_gibbs_t *g) {
+    const size_t visible = g->n_chains * g->visible_stride;
+    memcpy(g->backup, g->visible, visible);
+    memcpy((char *)g->backup + visible, g->hidden, g->n_chains * g->hidden_stride);
+}
+
+static void undo(const frbm_gibbs_t *g) {
+    const size_t visible = g->n_chains * g->visible_stride;
+    memcpy(g->visible, g->backup, visible);
+    memcpy(g->hidden, (char *)g->backup + visible, g->n_chains * g->hidden_stride);
+}
+
+/* Between rounds, one thread for all. */
+static void after_round(const frbm_gibbs_t *g, size_t n_sweeps, double seconds, progress_t *p) {
+    if (p->undo) {
+        undo(g);
+        return;
+    }
+    p->done += p->round;
+    /* Long sweeps are rounds of their own. */
+    if (seconds < ROUND_SECONDS && g->backup == NULL) p->round *= 2;
+    if (p->round > n_sweeps - p->done) p->round = n_sweeps - p->done;
+    if (frbm_poll(&p->poll)) atomic_store(&p->stopped, 1);
+    if (g->backup != NULL && !atomic_load(&p->stopped)) back_up(g);
+}
 
 static void run_team(const frbm_gibbs_t *g, size_t n_sweeps, double beta, const frbm_exec_t *exec,
                      const frbm_rng_t *rng, int together, progress_t *p) {
     const frbm_team_t team = frbm_team_here(&p->barrier), alone = frbm_team_alone();
     _Alignas(FRBM_ALIGNMENT) char scratch[BLOCK_CHAINS * FRBM_TILE * sizeof(double)];
     const size_t n_blocks = (g->n_chains + BLOCK_CHAINS - 1) / BLOCK_CHAINS;
-    while (p->done < n_sweeps && !p->stopped) {
+    const size_t first = together ? 0 : frbm_team_begin(&team, n_blocks);
+    const size_t last = together ? n_blocks : frbm_team_end(&team, n_blocks);
+    while (p->done < n_sweeps && !atomic_load(&p->stopped)) {
         const size_t round = p->round, done = p->done;
         const double start = frbm_seconds();
-        const size_t first = together ? 0 : frbm_team_begin(&team, n_blocks);
-        const size_t last = together ? n_blocks : frbm_team_end(&team, n_blocks);
         for (size_t b = first; b < last; ++b) {
             const size_t begin = b * BLOCK_CHAINS, left = g->n_chains - begin;
             for (size_t s = 0; s < round; ++s)
                 sweep(g, begin, begin + (left < BLOCK_CHAINS ? left : BLOCK_CHAINS), beta,
                       rng->step + done + s, exec, rng, together ? &team : &alone, scratch);
+            if (g->backup == NULL || together) continue; /* few chains: their sweeps are short */
+            if (team.thread == 0 && b + 1 < last && frbm_poll(&p->poll)) {
+                p->undo = 1;
+                atomic_store(&p->stopped, 1);
+            }
+            if (atomic_load(&p->stopped)) break;
         }
         frbm_team_barrier(&team); /* everybody has read the round and finished it */
-        if (team.thread == 0) {
-            p->done += round;
-            if (frbm_seconds() - start < ROUND_SECONDS) p->round *= 2;
-            if (p->round > n_sweeps - p->done) p->round = n_sweeps - p->done;
-            p->stopped = frbm_poll(&p->poll);
-        }
+        if (team.thread == 0) after_round(g, n_sweeps, frbm_seconds() - start, p);
         frbm_team_barrier(&team);
     }
 }
@@ -189,17 +237,16 @@ static void run_team(const frbm_gibbs_t *g, size_t n_sweeps, double beta, const 
 int frbm_gibbs_run(frbm_gibbs_t *gibbs, size_t n_sweeps, double beta, const frbm_exec_t *exec,
                    frbm_rng_t *rng) {
     if (gibbs == NULL || exec == NULL || rng == NULL) return FRBM_ERROR_ARGUMENT;
-    const frbm_rbm_t *rbm = &gibbs->rbm;
-    const int rc = frbm_rbm_check_beta(rbm, beta);
+    const int rc = frbm_rbm_check_beta(&gibbs->rbm, beta);
     if (rc < 0) return rc;
     if (n_sweeps == 0) return FRBM_OK;
 
-    const double macs = 2.0 * (double)rbm->visible.n * (double)rbm->hidden.n;
-    const double work = (double)n_sweeps * (double)gibbs->n_chains *
-                        (macs + 64.0 * (double)(rbm->visible.n + rbm->hidden.n));
-    const int n_threads = frbm_team_size(exec->n_threads, work);
+    const int n_threads = frbm_team_size(
+        exec->n_threads, (double)n_sweeps * sweep_work(&gibbs->rbm, gibbs->n_chains));
     const int together = gibbs->n_chains < (size_t)n_threads * BLOCK_CHAINS;
-    progress_t progress = {{0, 0}, frbm_poll_start(exec), 0, 1, 0};
+    progress_t progress = {
+        .barrier = {0, 0}, .poll = frbm_poll_start(exec), .round = 1, .stopped = 0};
+    if (gibbs->backup != NULL) back_up(gibbs);
     if (n_threads == 1) {
         run_team(gibbs, n_sweeps, beta, exec, rng, 0, &progress);
     } else {

@@ -230,12 +230,14 @@ static int is_good(const frbm_train_t *t) {
 
 static void restore_chains(frbm_train_t *t) {
     t->last_chains = t->buffers->good_rows;
+    t->n_updates = t->buffers->good_updates;
     memcpy(t->buffers->model.states, t->buffers->good_chains,
            state_bytes(&t->rbm, FRBM_VISIBLE, t->last_chains));
 }
 
 static void keep_chains(frbm_train_t *t) {
     t->buffers->good_rows = t->last_chains;
+    t->buffers->good_updates = t->n_updates;
     memcpy(t->buffers->good_chains, t->buffers->model.states,
            state_bytes(&t->rbm, FRBM_VISIBLE, t->last_chains));
 }

@@ -42,6 +42,7 @@ struct frbm_train_buffers {
     uint64_t *hidden_t;                     /* statistics="samples" */
     void *good_chains;                      /* of the last good state */
     size_t good_rows;
+    uint64_t good_updates;
     double *tile_norms;                     /* squared norms of the steps of the gradient's tiles */
     char *scratch;                          /* of all threads */
     size_t thread_scratch;
