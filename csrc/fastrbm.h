@@ -106,9 +106,9 @@ enum {
 #define FRBM_MAX_PARAMETERS 4
 
 typedef struct {
-    int unit;                                      /* FRBM_BERNOULLI, ... */
-    size_t n;                                      /* number of units */
-    const void *parameters[FRBM_MAX_PARAMETERS];   /* n values each, of the model's type */
+    int unit;                                    /* FRBM_BERNOULLI, ... */
+    size_t n;                                    /* number of units */
+    const void *parameters[FRBM_MAX_PARAMETERS]; /* n values each, of the model's type */
 } frbm_layer_t;
 
 /* A view: it owns nothing. weights[i * hidden.n + mu] couples visible unit i to hidden unit mu. */
@@ -134,11 +134,12 @@ FRBM_MUST_CHECK int frbm_rbm_check(const frbm_rbm_t *rbm);
 
 typedef struct frbm_kernels_t frbm_kernels_t;
 
+/* poll: NULL, or called at most every 50 ms by the calling thread; non-zero asks to stop. */
 typedef struct {
-    const frbm_kernels_t *kernels;   /* the table of one SIMD level */
-    int n_threads;                   /* OpenMP team; results do not depend on it */
-    int (*poll)(void *poll_context); /* NULL, or called at most every 50 ms by the calling thread; */
-    void *poll_context;              /* non-zero asks to stop */
+    const frbm_kernels_t *kernels; /* the table of one SIMD level */
+    int n_threads;                 /* OpenMP team; results do not depend on it */
+    int (*poll)(void *poll_context);
+    void *poll_context;
 } frbm_exec_t;
 
 /* The best SIMD level of this machine, one thread, no poll function. */
@@ -242,10 +243,10 @@ FRBM_MUST_CHECK int frbm_layer_sample(const frbm_layer_t *layer, int dtype, size
 typedef struct {
     frbm_rbm_t rbm;
     size_t n_chains;
-    void *weights_t;               /* (n_hidden, n_visible), rows padded */
-    void *visible, *hidden;        /* packed states */
-    void *keep;                    /* clamped units, one bit each, or NULL */
-    void *backup;                  /* visible, then hidden states before a sweep that takes long */
+    void *weights_t;        /* (n_hidden, n_visible), rows padded */
+    void *visible, *hidden; /* packed states */
+    void *keep;             /* clamped units, one bit each, or NULL */
+    void *backup;           /* visible, then hidden states before a sweep that takes long */
     size_t visible_stride, hidden_stride, keep_stride;
 } frbm_gibbs_t;
 
@@ -274,15 +275,14 @@ FRBM_MUST_CHECK int frbm_gibbs_store(const frbm_gibbs_t *gibbs, int side, void *
 size_t frbm_pseudo_likelihood_workspace_size(const frbm_rbm_t *rbm, int n_threads);
 FRBM_MUST_CHECK int frbm_pseudo_likelihood(const frbm_rbm_t *rbm, const frbm_array_t *v,
                                            void *workspace, size_t size, const frbm_exec_t *exec,
-                                           const frbm_rng_t *rng, double *out,
-                                           frbm_where_t *where);
+                                           const frbm_rng_t *rng, double *out, frbm_where_t *where);
 
 /* Mean over units of (v - E[v|h])^2, h drawn given v, per row. O(rows N p). */
 size_t frbm_reconstruction_workspace_size(const frbm_rbm_t *rbm, int n_threads);
 FRBM_MUST_CHECK int frbm_reconstruction_error(const frbm_rbm_t *rbm, const frbm_array_t *v,
-                                              void *workspace, size_t size,
-                                              const frbm_exec_t *exec, const frbm_rng_t *rng,
-                                              double *out, frbm_where_t *where);
+                                              void *workspace, size_t size, const frbm_exec_t *exec,
+                                              const frbm_rng_t *rng, double *out,
+                                              frbm_where_t *where);
 
 /* ---------------------------------------------------------------------------------- Training */
 
@@ -290,8 +290,8 @@ FRBM_MUST_CHECK int frbm_reconstruction_error(const frbm_rbm_t *rbm, const frbm_
  * or probabilities of Bernoulli units). */
 typedef struct {
     int packed;
-    const uint64_t *bits;  /* packed: n_rows rows of ceil(n_visible / 64) words */
-    frbm_array_t values;   /* not packed */
+    const uint64_t *bits; /* packed: n_rows rows of ceil(n_visible / 64) words */
+    frbm_array_t values;  /* not packed */
     size_t n_rows;
 } frbm_data_t;
 
@@ -308,15 +308,15 @@ FRBM_MUST_CHECK int frbm_data_leading_eigenvalue(const frbm_rbm_t *rbm, const fr
 enum { FRBM_FREEZE_WEIGHTS = 1, FRBM_FREEZE_VISIBLE = 2, FRBM_FREEZE_HIDDEN = 4 };
 
 typedef struct {
-    size_t k;            /* sweeps of the negative phase */
+    size_t k; /* sweeps of the negative phase */
     size_t batch_size;
-    int persistent;      /* PCD: chains go on from update to update */
-    int samples;         /* draw h in the model term instead of its mean */
-    size_t n_chains;     /* persistent only */
-    double momentum;     /* velocity = momentum velocity + gradient - weight_decay W */
+    int persistent;  /* PCD: chains go on from update to update */
+    int samples;     /* draw h in the model term instead of its mean */
+    size_t n_chains; /* persistent only */
+    double momentum; /* velocity = momentum velocity + gradient - weight_decay W */
     double weight_decay;
-    double max_norm;     /* largest Euclidean norm of the gradient; 0: no limit */
-    int frozen;          /* bits of FRBM_FREEZE_* */
+    double max_norm; /* largest Euclidean norm of the gradient; 0: no limit */
+    int frozen;      /* bits of FRBM_FREEZE_* */
 } frbm_train_options_t;
 
 /*
@@ -332,10 +332,10 @@ typedef struct {
     frbm_rbm_t rbm;
     frbm_data_t data;
     frbm_train_options_t options;
-    uint64_t n_updates;    /* whole updates that made the model */
-    double step_norm_sum;  /* sum over this epoch's updates of the squared norm of the step of W */
-    size_t epoch_updates;  /* whole updates of this epoch */
-    size_t last_chains;    /* rows of the last negative phase */
+    uint64_t n_updates;   /* whole updates that made the model */
+    double step_norm_sum; /* sum over this epoch's updates of the squared norm of the step of W */
+    size_t epoch_updates; /* whole updates of this epoch */
+    size_t last_chains;   /* rows of the last negative phase */
     struct frbm_train_buffers *buffers; /* inside the workspace */
 } frbm_train_t;
 

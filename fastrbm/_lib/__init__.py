@@ -123,7 +123,7 @@ def executor(n_threads=None, poll=None):
     Parameters
     ----------
     n_threads : int or None
-        None: the machine (OMP_NUM_THREADS, else affinity and cgroup). Negative: all + 1 + n_threads.
+        Called at most every 50 ms by the calling thread; true asks to stop.
     poll : callable, optional
         Called at most every 50 ms by the calling thread; a true result asks to stop.
     """

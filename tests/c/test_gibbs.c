@@ -77,8 +77,7 @@ static void bad_arguments(void) {
     CHECK(frbm_gibbs_sample(&rbm, 0, 1, 1, workspace, size, &exec, &rng, v, h) ==
           FRBM_ERROR_ARGUMENT);
     v[7] = 2;
-    CHECK(frbm_gibbs_sample(&rbm, 2, 1, 1, workspace, size, &exec, &rng, v, h) ==
-          FRBM_ERROR_STATE);
+    CHECK(frbm_gibbs_sample(&rbm, 2, 1, 1, workspace, size, &exec, &rng, v, h) == FRBM_ERROR_STATE);
     CHECK(frbm_rbm_free_energy(&rbm, 2, v, 1, &exec, energies) == FRBM_ERROR_STATE);
     v[7] = 0;
     int polls = 0;

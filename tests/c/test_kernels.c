@@ -25,7 +25,7 @@ static void random_reals(void *p, int dtype, size_t n) {
 
 static void products(const frbm_kernels_t *kernels, int dtype) {
     static const size_t sizes[][3] = {/* rows, depth, lanes */
-                                      {1, 1, 1},   {1, 65, 64}, {5, 7, 10}, {6, 32, 16},
+                                      {1, 1, 1},   {1, 65, 64},   {5, 7, 10},    {6, 32, 16},
                                       {7, 33, 17}, {40, 150, 64}, {13, 129, 63}, {3, 64, 33}};
     const frbm_real_kernels_t *k = &kernels->real[dtype];
     const double tolerance = dtype == FRBM_FLOAT32 ? 1e-4 : 1e-13;
@@ -102,8 +102,7 @@ static void two_state(const frbm_kernels_t *kernels, int dtype) {
         uint32_t words[64 + LANES];
         frbm_stream_words(&draw.stream, (uint32_t)(5 + r), 64 + LANES, words);
         for (size_t j = 0; j < LANES; ++j) {
-            const double z =
-                2 * (get(bias, dtype, j) + get(x, dtype, r * FRBM_TILE + j));
+            const double z = 2 * (get(bias, dtype, j) + get(x, dtype, r * FRBM_TILE + j));
             const double rare = 1 / (1 + exp(fabs(z))), u = words[64 + j] / 4294967296.0;
             const int bit = (int)(out[r] >> j) & 1;
             if ((keep[r] >> j) & 1)

@@ -15,8 +15,8 @@ static frbm_data_t make_data(const frbm_rbm_t *rbm, int probabilities, void **me
     for (size_t i = 0; i < ROWS * N; ++i) {
         const double u = uniform();
         values[i] = (float)(rbm->visible.unit == FRBM_GAUSSIAN || probabilities ? u
-                            : rbm->visible.unit == FRBM_SPIN                  ? 2 * (u < 0.4) - 1
-                                                                              : u < 0.4);
+                            : rbm->visible.unit == FRBM_SPIN                    ? 2 * (u < 0.4) - 1
+                                                                                : u < 0.4);
     }
     const frbm_array_t array = {values, FRBM_FLOAT32, ROWS, N, N * sizeof(float), sizeof(float)};
     data.n_rows = ROWS;

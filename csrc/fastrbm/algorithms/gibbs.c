@@ -37,8 +37,7 @@ static size_t take_all(frbm_gibbs_t *g, frbm_workspace_t *w) {
     g->visible = frbm_workspace_take(w, g->n_chains * g->visible_stride);
     g->hidden = frbm_workspace_take(w, g->n_chains * g->hidden_stride);
     g->backup = sweep_work(rbm, g->n_chains) > LONG_SWEEP
-                    ? frbm_workspace_take(
-                          w, g->n_chains * (g->visible_stride + g->hidden_stride))
+                    ? frbm_workspace_take(w, g->n_chains * (g->visible_stride + g->hidden_stride))
                     : NULL;
     return frbm_workspace_size(w);
 }
@@ -123,10 +122,9 @@ int frbm_gibbs_start(frbm_gibbs_t *gibbs, double beta, const frbm_exec_t *exec,
             const frbm_tile_t tile = {first, left < FRBM_TILE ? left : FRBM_TILE,
                                       rows < ROWS ? rows : ROWS, zeros};
             const frbm_draw_t draw = {stream, (uint32_t)first, (uint32_t)row};
-            const frbm_target_t target = {
-                (char *)gibbs->visible + row * gibbs->visible_stride +
-                    frbm_states_offset(layer, gibbs->rbm.dtype, first),
-                gibbs->visible_stride, NULL, 0};
+            const frbm_target_t target = {(char *)gibbs->visible + row * gibbs->visible_stride +
+                                              frbm_states_offset(layer, gibbs->rbm.dtype, first),
+                                          gibbs->visible_stride, NULL, 0};
             unit->sample(layer, gibbs->rbm.dtype, exec->kernels, &tile, beta, &draw, &target);
         }
     return FRBM_OK;
@@ -277,8 +275,8 @@ int frbm_gibbs_sample(const frbm_rbm_t *rbm, size_t n_chains, size_t n_sweeps, d
     int rc = frbm_gibbs_init(&gibbs, rbm, n_chains, workspace, size);
     if (rc < 0) return rc;
     if (v == NULL) return FRBM_ERROR_ARGUMENT;
-    const frbm_array_t start = frbm_array_contiguous(
-        v, frbm_state_dtype(&rbm->visible, rbm->dtype), n_chains, rbm->visible.n);
+    const frbm_array_t start = frbm_array_contiguous(v, frbm_state_dtype(&rbm->visible, rbm->dtype),
+                                                     n_chains, rbm->visible.n);
     rc = frbm_gibbs_load(&gibbs, &start, NULL);
     if (rc < 0) return rc;
     rc = frbm_gibbs_run(&gibbs, n_sweeps, beta, exec, rng);
@@ -290,8 +288,8 @@ int frbm_gibbs_sample(const frbm_rbm_t *rbm, size_t n_chains, size_t n_sweeps, d
         const int dtype = frbm_state_dtype(layer, rbm->dtype);
         const ptrdiff_t item = (ptrdiff_t)frbm_dtype_size(dtype);
         if (outs[s] == NULL || n_sweeps == 0) continue;
-        const int stored = frbm_gibbs_store(&gibbs, sides[s], outs[s], dtype,
-                                            (ptrdiff_t)layer->n * item, item);
+        const int stored =
+            frbm_gibbs_store(&gibbs, sides[s], outs[s], dtype, (ptrdiff_t)layer->n * item, item);
         if (stored < 0) return stored;
     }
     return rc;

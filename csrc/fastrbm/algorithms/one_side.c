@@ -24,8 +24,8 @@ int frbm_rbm_conditional(const frbm_rbm_t *rbm, int side, const frbm_array_t *gi
     int rc = frbm_rbm_check_shape(rbm);
     if (rc == FRBM_OK && (given == NULL || exec == NULL)) rc = FRBM_ERROR_ARGUMENT;
     if (rc < 0) return rc;
-    const frbm_layer_t *source = frbm_rbm_layer(rbm, side == FRBM_HIDDEN ? FRBM_VISIBLE
-                                                                         : FRBM_HIDDEN);
+    const frbm_layer_t *source =
+        frbm_rbm_layer(rbm, side == FRBM_HIDDEN ? FRBM_VISIBLE : FRBM_HIDDEN);
     const frbm_layer_t *layer = frbm_rbm_layer(rbm, side);
     const size_t n_rows = given->n_rows, real = frbm_real_size(rbm->dtype);
     rc = frbm_array_check(given, source->n);
@@ -57,8 +57,8 @@ int frbm_rbm_conditional(const frbm_rbm_t *rbm, int side, const frbm_array_t *gi
     const ptrdiff_t item = (ptrdiff_t)frbm_dtype_size(out_dtype);
     const ptrdiff_t out_stride = (ptrdiff_t)layer->n * item;
     const size_t n_blocks = (n_rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    const int n_threads = frbm_team_size(exec->n_threads, (double)n_rows * (double)source->n *
-                                                              (double)layer->n);
+    const int n_threads =
+        frbm_team_size(exec->n_threads, (double)n_rows * (double)source->n * (double)layer->n);
     (void)n_threads;
 #ifdef _OPENMP
 #pragma omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static)

@@ -14,8 +14,8 @@
 
 static size_t thread_bytes(const frbm_rbm_t *rbm) {
     frbm_workspace_t w = frbm_workspace(NULL);
-    frbm_workspace_take(&w, FRBM_WIDE_ROWS * frbm_tiles(rbm->hidden.n) * FRBM_TILE *
-                                sizeof(double));
+    frbm_workspace_take(&w,
+                        FRBM_WIDE_ROWS * frbm_tiles(rbm->hidden.n) * FRBM_TILE * sizeof(double));
     return w.used;
 }
 
@@ -37,23 +37,21 @@ static double cgf_sum(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels, cons
         else
             for (size_t j = 0; j < lanes; ++j)
                 y[j] = xt[j] + shift * ((const double *)rbm->weights)[at + j];
-        frbm_unit(rbm->hidden.unit)
-            ->cgf(&rbm->hidden, rbm->dtype, kernels, first, lanes, y, 1, y);
+        frbm_unit(rbm->hidden.unit)->cgf(&rbm->hidden, rbm->dtype, kernels, first, lanes, y, 1, y);
         for (size_t j = 0; j < lanes; ++j) sum += y[j];
     }
     return sum;
 }
 
 /* log p(v_i | all others). */
-static double log_conditional(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels,
-                              const double *x, double cgf_here, size_t i, double state) {
+static double log_conditional(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels, const double *x,
+                              double cgf_here, size_t i, double state) {
     const frbm_unit_t *unit = frbm_unit(rbm->visible.unit);
     const double other = unit->low + unit->high - state;
     double here, there;
     unit->log_weight(&rbm->visible, rbm->dtype, i, 1, &state, &here);
     unit->log_weight(&rbm->visible, rbm->dtype, i, 1, &other, &there);
-    const double d =
-        there - here + cgf_sum(rbm, kernels, x, other - state, i) - cgf_here;
+    const double d = there - here + cgf_sum(rbm, kernels, x, other - state, i) - cgf_here;
     return -(d > 0 ? d + log1p(exp(-d)) : log1p(exp(d)));
 }
 
@@ -76,15 +74,15 @@ static void rows_of_block(const frbm_rbm_t *rbm, const frbm_array_t *v,
                                                        frbm_array_get(v, row + r, i));
         } else {
             for (size_t i = 0; i < n; ++i)
-                out[row + r] += log_conditional(rbm, kernels, xr, cgf_here, i,
-                                                frbm_array_get(v, row + r, i));
+                out[row + r] +=
+                    log_conditional(rbm, kernels, xr, cgf_here, i, frbm_array_get(v, row + r, i));
         }
     }
 }
 
 int frbm_pseudo_likelihood(const frbm_rbm_t *rbm, const frbm_array_t *v, void *workspace,
-                           size_t size, const frbm_exec_t *exec, const frbm_rng_t *rng,
-                           double *out, frbm_where_t *where) {
+                           size_t size, const frbm_exec_t *exec, const frbm_rng_t *rng, double *out,
+                           frbm_where_t *where) {
     int rc = frbm_rbm_check_shape(rbm);
     if (rc == FRBM_OK && (exec == NULL || out == NULL)) rc = FRBM_ERROR_ARGUMENT;
     if (rc == FRBM_OK) rc = frbm_array_check(v, rbm->visible.n);

@@ -15,8 +15,7 @@ typedef struct {
 
 static size_t take_thread(const frbm_rbm_t *rbm, frbm_workspace_t *w, buffers_t *b) {
     const size_t before = w->used;
-    b->visible =
-        frbm_workspace_take(w, BLOCK_ROWS * frbm_states_stride(&rbm->visible, rbm->dtype));
+    b->visible = frbm_workspace_take(w, BLOCK_ROWS * frbm_states_stride(&rbm->visible, rbm->dtype));
     b->hidden = frbm_workspace_take(w, BLOCK_ROWS * frbm_states_stride(&rbm->hidden, rbm->dtype));
     b->means = frbm_workspace_take(w, frbm_matrix_size(BLOCK_ROWS, rbm->visible.n, rbm->dtype));
     b->scratch = frbm_workspace_take(w, BLOCK_ROWS * FRBM_TILE * frbm_real_size(rbm->dtype));
@@ -43,8 +42,8 @@ int frbm_reconstruction_error(const frbm_rbm_t *rbm, const frbm_array_t *v, void
         rc = frbm_states_check_row(&rbm->visible, v, r, where);
         if (rc < 0) return rc;
     }
-    const int n_threads = frbm_team_size(
-        exec->n_threads, 2.0 * (double)v->n_rows * (double)n * (double)rbm->hidden.n);
+    const int n_threads = frbm_team_size(exec->n_threads, 2.0 * (double)v->n_rows * (double)n *
+                                                              (double)rbm->hidden.n);
     if (workspace == NULL || size < frbm_reconstruction_workspace_size(rbm, n_threads))
         return FRBM_ERROR_WORKSPACE;
 
@@ -61,13 +60,14 @@ int frbm_reconstruction_error(const frbm_rbm_t *rbm, const frbm_array_t *v, void
 #endif
     for (size_t block = 0; block < n_blocks; ++block) {
         const frbm_team_t alone = frbm_team_alone();
-        frbm_workspace_t mine = {w.base, w.used + (size_t)frbm_team_here(NULL).thread * thread_bytes};
+        frbm_workspace_t mine = {w.base,
+                                 w.used + (size_t)frbm_team_here(NULL).thread * thread_bytes};
         buffers_t b;
         take_thread(rbm, &mine, &b);
         const size_t row = block * BLOCK_ROWS, left = v->n_rows - row;
         const size_t rows = left < BLOCK_ROWS ? left : BLOCK_ROWS;
-        const frbm_stream_t stream = frbm_stream(rng->key, rng->step, FRBM_PURPOSE_METRIC,
-                                                 rng->first_chain + (uint32_t)row);
+        const frbm_stream_t stream =
+            frbm_stream(rng->key, rng->step, FRBM_PURPOSE_METRIC, rng->first_chain + (uint32_t)row);
         /* The rows were checked above. */
         if (frbm_states_load(&rbm->visible, rbm->dtype, v, row, rows, b.visible, NULL) < 0)
             continue;

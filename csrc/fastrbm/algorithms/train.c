@@ -25,9 +25,8 @@ static size_t state_bytes(const frbm_rbm_t *rbm, int side, size_t n_rows) {
 static void take_phase(frbm_workspace_t *w, const frbm_rbm_t *rbm, size_t n_rows, int packed,
                        frbm_phase_t *phase) {
     const size_t n = rbm->visible.n;
-    phase->states = frbm_workspace_take(
-        w, packed ? state_bytes(rbm, FRBM_VISIBLE, n_rows)
-                  : frbm_matrix_size(n_rows, n, rbm->dtype));
+    phase->states = frbm_workspace_take(w, packed ? state_bytes(rbm, FRBM_VISIBLE, n_rows)
+                                                  : frbm_matrix_size(n_rows, n, rbm->dtype));
     phase->states_t =
         packed && frbm_unit_is_discrete(frbm_unit(rbm->visible.unit))
             ? (uint64_t *)frbm_workspace_take(w, n * frbm_bit_words(n_rows) * sizeof(uint64_t))
@@ -66,13 +65,12 @@ static void take_all(struct frbm_train_buffers *b, frbm_workspace_t *w, const fr
                    ? frbm_workspace_take(w, state_bytes(rbm, FRBM_VISIBLE, batch))
                    : NULL;
     b->hidden = frbm_workspace_take(w, state_bytes(rbm, FRBM_HIDDEN, chains));
-    b->hidden_t = o->samples && hidden_bits
-                      ? (uint64_t *)frbm_workspace_take(
-                            w, s.p * frbm_bit_words(chains) * sizeof(uint64_t))
-                      : NULL;
+    b->hidden_t =
+        o->samples && hidden_bits
+            ? (uint64_t *)frbm_workspace_take(w, s.p * frbm_bit_words(chains) * sizeof(uint64_t))
+            : NULL;
     b->good_chains = frbm_workspace_take(w, state_bytes(rbm, FRBM_VISIBLE, chains));
-    b->tile_norms =
-        (double *)frbm_workspace_take(w, s.row_tiles * s.lane_tiles * sizeof(double));
+    b->tile_norms = (double *)frbm_workspace_take(w, s.row_tiles * s.lane_tiles * sizeof(double));
     b->thread_scratch = frbm_conditional_scratch(rbm->dtype);
     b->scratch = (char *)frbm_workspace_take(w, (size_t)n_threads * b->thread_scratch);
 }
@@ -104,20 +102,17 @@ int frbm_train_init(frbm_train_t *train, const frbm_rbm_t *rbm, const frbm_data_
     if (rc < 0) return rc;
     const int discrete = frbm_unit_is_discrete(frbm_unit(rbm->visible.unit));
     /* Values of discrete units are probabilities of the state 1, which only 0/1 units have. */
-    if (data->packed
-            ? !discrete || data->bits == NULL
-            : frbm_unit(rbm->visible.unit)->storage == FRBM_STORE_SIGNS ||
-                  frbm_array_check(&data->values, rbm->visible.n) < 0)
+    if (data->packed ? !discrete || data->bits == NULL
+                     : frbm_unit(rbm->visible.unit)->storage == FRBM_STORE_SIGNS ||
+                           frbm_array_check(&data->values, rbm->visible.n) < 0)
         return FRBM_ERROR_ARGUMENT;
     if (n_threads < 1) n_threads = 1;
-    if (workspace == NULL ||
-        size < frbm_train_workspace_size(rbm, data, options, n_threads))
+    if (workspace == NULL || size < frbm_train_workspace_size(rbm, data, options, n_threads))
         return FRBM_ERROR_WORKSPACE;
 
     memset(workspace, 0, size);
     frbm_workspace_t w = frbm_workspace(workspace);
-    struct frbm_train_buffers *b =
-        (struct frbm_train_buffers *)frbm_workspace_take(&w, sizeof *b);
+    struct frbm_train_buffers *b = (struct frbm_train_buffers *)frbm_workspace_take(&w, sizeof *b);
     take_all(b, &w, rbm, data, options, n_threads);
     const size_t batch = options->batch_size < data->n_rows ? options->batch_size : data->n_rows;
     const double work = update_work(rbm, options, batch);
@@ -148,8 +143,7 @@ int frbm_train_start_chains(frbm_train_t *train, const frbm_rng_t *rng) {
     const frbm_stream_t draws = frbm_stream(rng->key, 1, FRBM_PURPOSE_CHAINS, 0);
     for (size_t c = 0; c < train->options.n_chains; ++c) {
         char *chain = (char *)train->buffers->model.states + c * stride;
-        const size_t row =
-            frbm_stream_index(&rows, (uint32_t)c, (uint32_t)train->data.n_rows);
+        const size_t row = frbm_stream_index(&rows, (uint32_t)c, (uint32_t)train->data.n_rows);
         if (train->data.packed) {
             memcpy(chain, (const char *)train->data.bits + row * stride, stride);
         } else if (!frbm_unit_is_discrete(frbm_unit(layer->unit))) {
@@ -161,18 +155,15 @@ int frbm_train_start_chains(frbm_train_t *train, const frbm_rng_t *rng) {
                 const frbm_philox_block words =
                     frbm_stream_block(&draws, (uint32_t)c, (uint32_t)(i / 4));
                 const double p = frbm_array_get(&train->data.values, row, i);
-                bits[i / 64] |= (uint64_t)((double)words.c[i % 4] < p * 4294967296.0)
-                                << (i % 64);
+                bits[i / 64] |= (uint64_t)((double)words.c[i % 4] < p * 4294967296.0) << (i % 64);
             }
         }
     }
     return FRBM_OK;
 }
 
-int frbm_train_load_chains(frbm_train_t *train, const frbm_array_t *visible,
-                           frbm_where_t *where) {
-    if (train == NULL || visible == NULL || !train->options.persistent)
-        return FRBM_ERROR_ARGUMENT;
+int frbm_train_load_chains(frbm_train_t *train, const frbm_array_t *visible, frbm_where_t *where) {
+    if (train == NULL || visible == NULL || !train->options.persistent) return FRBM_ERROR_ARGUMENT;
     const int rc = frbm_array_check(visible, train->rbm.visible.n);
     if (rc < 0) return rc;
     if (visible->n_rows != train->options.n_chains) return FRBM_ERROR_ARGUMENT;

@@ -28,23 +28,23 @@ typedef struct {
 
 struct frbm_train_buffers {
     int n_threads;
-    size_t check_interval;                  /* updates between two divergence checks, */
-    size_t poll_interval;                   /* and between two looks at the clock */
-    frbm_rbm_t work;                        /* layers with the working parameters */
-    void *weights, *weights_t, *velocity;   /* padded rows */
+    size_t check_interval;                    /* updates between two divergence checks, */
+    size_t poll_interval;                     /* and between two looks at the clock */
+    frbm_rbm_t work;                          /* layers with the working parameters */
+    void *weights, *weights_t, *velocity;     /* padded rows */
     void *parameters[2][FRBM_MAX_PARAMETERS]; /* by side: working copies of what is learned, */
     void *velocities[2][FRBM_MAX_PARAMETERS];
-    double *gradient[2];                    /* and its gradient, n_learned n */
-    uint32_t *order;                        /* rows of the epoch */
+    double *gradient[2]; /* and its gradient, n_learned n */
+    uint32_t *order;     /* rows of the epoch */
     frbm_phase_t data, model;
-    void *start;                            /* drawn start of CD chains, where data are probabilities */
-    void *hidden;                           /* hidden states of the chains */
-    uint64_t *hidden_t;                     /* statistics="samples" */
-    void *good_chains;                      /* of the last good state */
+    void *start;        /* drawn start of CD chains, where data are probabilities */
+    void *hidden;       /* hidden states of the chains */
+    uint64_t *hidden_t; /* statistics="samples" */
+    void *good_chains;  /* of the last good state */
     size_t good_rows;
     uint64_t good_updates;
-    double *tile_norms;                     /* squared norms of the steps of the gradient's tiles */
-    char *scratch;                          /* of all threads */
+    double *tile_norms; /* squared norms of the steps of the gradient's tiles */
+    char *scratch;      /* of all threads */
     size_t thread_scratch;
 };
 
@@ -55,13 +55,12 @@ typedef struct {
 } frbm_train_shape_t;
 
 static inline frbm_train_shape_t frbm_train_shape(const frbm_rbm_t *rbm) {
-    const frbm_train_shape_t s = {
-        rbm->visible.n,
-        rbm->hidden.n,
-        frbm_padded(rbm->hidden.n),
-        frbm_real_size(rbm->dtype),
-        (rbm->visible.n + FRBM_GRADIENT_ROWS - 1) / FRBM_GRADIENT_ROWS,
-        frbm_tiles(rbm->hidden.n)};
+    const frbm_train_shape_t s = {rbm->visible.n,
+                                  rbm->hidden.n,
+                                  frbm_padded(rbm->hidden.n),
+                                  frbm_real_size(rbm->dtype),
+                                  (rbm->visible.n + FRBM_GRADIENT_ROWS - 1) / FRBM_GRADIENT_ROWS,
+                                  frbm_tiles(rbm->hidden.n)};
     return s;
 }
 

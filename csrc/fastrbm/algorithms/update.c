@@ -40,8 +40,7 @@ static void draw_start(const update_t *u, size_t r, const void *probabilities) {
     for (size_t first = 0; first < u->shape.n; first += UNITS) {
         const size_t left = u->shape.n - first, n = left < UNITS ? left : UNITS;
         uint64_t word = 0;
-        u->exec->kernels->random_words(&s, (uint32_t)r, 1, (uint32_t)first / 4, (n + 3) / 4,
-                                       words);
+        u->exec->kernels->random_words(&s, (uint32_t)r, 1, (uint32_t)first / 4, (n + 3) / 4, words);
         for (size_t i = 0; i < n; ++i) {
             const double p = frbm_real_get(probabilities, u->b->work.dtype, first + i);
             word |= (uint64_t)((double)words[i] < p * 4294967296.0) << i;
@@ -72,16 +71,15 @@ static void gather(const update_t *u, size_t first) {
 /* The data as the left operand of a product: packed as the layer is, or reals. */
 static frbm_operand_t data_operand(const update_t *u) {
     const frbm_operand_t reals = {FRBM_STORE_REALS, u->b->data.states, frbm_padded(u->shape.n), 1};
-    return u->t->data.packed ? frbm_states_operand(&u->b->work.visible, u->b->work.dtype,
-                                                   u->b->data.states)
-                             : reals;
+    return u->t->data.packed
+               ? frbm_states_operand(&u->b->work.visible, u->b->work.dtype, u->b->data.states)
+               : reals;
 }
 
 static void draw_hidden(const update_t *u, const void *visible, uint64_t sweep,
                         enum frbm_purpose purpose) {
     const frbm_rbm_t *work = &u->b->work;
-    const frbm_conditional_t up =
-        frbm_hidden_given_visible(work, u->exec->kernels, u->b->weights);
+    const frbm_conditional_t up = frbm_hidden_given_visible(work, u->exec->kernels, u->b->weights);
     const frbm_stream_t stream = stream_of(u, sweep, purpose);
     const frbm_conditional_job_t job = {
         .source = frbm_states_operand(&work->visible, work->dtype, visible),
@@ -109,8 +107,7 @@ static void draw_visible(const update_t *u, uint64_t sweep) {
 }
 
 static size_t gradient_h_size(const frbm_rbm_t *rbm, size_t n_rows) {
-    return frbm_row_chunks(n_rows) * (size_t)frbm_unit(rbm->hidden.unit)->n_learned *
-           rbm->hidden.n;
+    return frbm_row_chunks(n_rows) * (size_t)frbm_unit(rbm->hidden.unit)->n_learned * rbm->hidden.n;
 }
 
 /* factor E[h | v] of a phase and, with draw, the first hidden states of the chains from the same
@@ -118,19 +115,17 @@ static size_t gradient_h_size(const frbm_rbm_t *rbm, size_t n_rows) {
 static void hidden_means(const update_t *u, frbm_phase_t *phase, frbm_operand_t source,
                          size_t n_rows, double factor, const frbm_stream_t *draw) {
     const frbm_rbm_t *work = &u->b->work;
-    const frbm_conditional_t up =
-        frbm_hidden_given_visible(work, u->exec->kernels, u->b->weights);
-    const frbm_conditional_job_t job = {
-        .source = source,
-        .n_rows = n_rows,
-        .beta = 1,
-        .means = phase->means,
-        .ldmeans = u->shape.ldp,
-        .factor = factor,
-        .gradient = phase->gradient_h,
-        .stream = draw,
-        .states = draw == NULL ? NULL : u->b->hidden,
-        .stride = frbm_states_stride(&work->hidden, work->dtype)};
+    const frbm_conditional_t up = frbm_hidden_given_visible(work, u->exec->kernels, u->b->weights);
+    const frbm_conditional_job_t job = {.source = source,
+                                        .n_rows = n_rows,
+                                        .beta = 1,
+                                        .means = phase->means,
+                                        .ldmeans = u->shape.ldp,
+                                        .factor = factor,
+                                        .gradient = phase->gradient_h,
+                                        .stream = draw,
+                                        .states = draw == NULL ? NULL : u->b->hidden,
+                                        .stride = frbm_states_stride(&work->hidden, work->dtype)};
     frbm_conditional_run(&up, &job, u->team, u->scratch);
 }
 
@@ -139,8 +134,8 @@ static void hidden_samples(const update_t *u, double factor) {
     const frbm_layer_t *hidden = &u->b->work.hidden;
     const int dtype = u->b->work.dtype;
     const size_t stride = frbm_states_stride(hidden, dtype);
-    for (size_t r = frbm_team_begin(u->team, u->n_chains);
-         r < frbm_team_end(u->team, u->n_chains); ++r) {
+    for (size_t r = frbm_team_begin(u->team, u->n_chains); r < frbm_team_end(u->team, u->n_chains);
+         ++r) {
         char *row = (char *)u->b->model.means + r * u->shape.ldp * u->shape.real;
         frbm_states_store(hidden, dtype, 1, (const char *)u->b->hidden + r * stride, row, dtype, 0,
                           (ptrdiff_t)u->shape.real);
@@ -168,8 +163,8 @@ static void probability_gradient(const update_t *u, size_t begin, size_t end, do
     const int dtype = u->b->work.dtype;
     double *sums = u->b->gradient[FRBM_VISIBLE];
     for (size_t r = 0; r < u->n_rows; ++r) {
-        const char *row = (const char *)u->b->data.states +
-                          r * frbm_padded(u->shape.n) * u->shape.real;
+        const char *row =
+            (const char *)u->b->data.states + r * frbm_padded(u->shape.n) * u->shape.real;
         for (size_t i = begin; i < end; ++i) sums[i] += factor * frbm_real_get(row, dtype, i);
     }
 }
@@ -281,11 +276,11 @@ static double clip_factor(const update_t *u) {
     return sum > o->max_norm * o->max_norm ? o->max_norm / sqrt(sum) : 1;
 }
 
-#define STEP(T)                                                            \
-    {                                                                      \
-        T *velocity = (T *)b->velocities[side][k] + i;                     \
-        *velocity = (T)((double)*velocity * u->t->options.momentum + g);   \
-        ((T *)b->parameters[side][k])[i] += (T)u->learning_rate * *velocity; \
+#define STEP(T)                                                                                    \
+    {                                                                                              \
+        T *velocity = (T *)b->velocities[side][k] + i;                                             \
+        *velocity = (T)((double)*velocity * u->t->options.momentum + g);                           \
+        ((T *)b->parameters[side][k])[i] += (T)u->learning_rate * *velocity;                       \
     }
 
 /* The layers' parameters, this thread's share of the units. */
@@ -310,8 +305,8 @@ static void step_weights(const update_t *u, double clip) {
     struct frbm_train_buffers *b = u->b;
     const size_t n_tiles = u->shape.row_tiles * u->shape.lane_tiles, real = u->shape.real;
     const size_t ldn = frbm_padded(u->shape.n);
-    const frbm_update_t how = {u->t->options.momentum, u->t->options.weight_decay,
-                               u->learning_rate, clip};
+    const frbm_update_t how = {u->t->options.momentum, u->t->options.weight_decay, u->learning_rate,
+                               clip};
     if (u->t->options.frozen & FRBM_FREEZE_WEIGHTS) return;
     for (size_t t = frbm_team_begin(u->team, n_tiles); t < frbm_team_end(u->team, n_tiles); ++t) {
         size_t row, rows, first, lanes;
@@ -357,8 +352,7 @@ int frbm_train_update(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t *ep
     if (!from_data)
         draw_hidden(&u, o->persistent ? b->model.states : b->start, sweep,
                     FRBM_PURPOSE_TRAIN_HIDDEN);
-    if (t->data.packed)
-        transpose(&u, &work->visible, b->data.states, u.n_rows, b->data.states_t);
+    if (t->data.packed) transpose(&u, &work->visible, b->data.states, u.n_rows, b->data.states_t);
     frbm_team_barrier(team);
 
     for (size_t s = 0; s < o->k; ++s) {
@@ -379,12 +373,11 @@ int frbm_train_update(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t *ep
         draw_hidden(&u, b->model.states, t->n_updates, FRBM_PURPOSE_TRAIN_STATISTIC);
         frbm_team_barrier(team);
         hidden_samples(&u, model_factor);
-        if (b->hidden_t != NULL)
-            transpose(&u, &work->hidden, b->hidden, u.n_chains, b->hidden_t);
+        if (b->hidden_t != NULL) transpose(&u, &work->hidden, b->hidden, u.n_chains, b->hidden_t);
     } else {
         hidden_means(&u, &b->model,
-                     frbm_states_operand(&work->visible, work->dtype, b->model.states),
-                     u.n_chains, model_factor, NULL);
+                     frbm_states_operand(&work->visible, work->dtype, b->model.states), u.n_chains,
+                     model_factor, NULL);
     }
     if (discrete) transpose(&u, &work->visible, b->model.states, u.n_chains, b->model.states_t);
     frbm_team_barrier(team);

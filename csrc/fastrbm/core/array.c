@@ -6,28 +6,28 @@
 #include "bits.h"
 
 /* Every element type once: M(code, C type). */
-#define FOR_EACH_DTYPE(M)      \
-    M(FRBM_FLOAT32, float)     \
-    M(FRBM_FLOAT64, double)    \
-    M(FRBM_INT8, int8_t)       \
-    M(FRBM_UINT8, uint8_t)     \
-    M(FRBM_INT16, int16_t)     \
-    M(FRBM_UINT16, uint16_t)   \
-    M(FRBM_INT32, int32_t)     \
-    M(FRBM_UINT32, uint32_t)   \
-    M(FRBM_INT64, int64_t)     \
+#define FOR_EACH_DTYPE(M)                                                                          \
+    M(FRBM_FLOAT32, float)                                                                         \
+    M(FRBM_FLOAT64, double)                                                                        \
+    M(FRBM_INT8, int8_t)                                                                           \
+    M(FRBM_UINT8, uint8_t)                                                                         \
+    M(FRBM_INT16, int16_t)                                                                         \
+    M(FRBM_UINT16, uint16_t)                                                                       \
+    M(FRBM_INT32, int32_t)                                                                         \
+    M(FRBM_UINT32, uint32_t)                                                                       \
+    M(FRBM_INT64, int64_t)                                                                         \
     M(FRBM_UINT64, uint64_t)
 
 /* What states are written as. */
-#define FOR_EACH_OUTPUT(M)  \
-    M(FRBM_FLOAT32, float)  \
-    M(FRBM_FLOAT64, double) \
+#define FOR_EACH_OUTPUT(M)                                                                         \
+    M(FRBM_FLOAT32, float)                                                                         \
+    M(FRBM_FLOAT64, double)                                                                        \
     M(FRBM_INT8, int8_t)
 
 size_t frbm_dtype_size(int dtype) {
     switch (dtype) {
-#define CASE(code, type) \
-    case code:           \
+#define CASE(code, type)                                                                           \
+    case code:                                                                                     \
         return sizeof(type);
         FOR_EACH_DTYPE(CASE)
 #undef CASE
@@ -45,11 +45,11 @@ frbm_array_t frbm_array_contiguous(const void *data, int dtype, size_t n_rows, s
 double frbm_array_get(const frbm_array_t *a, size_t row, size_t col) {
     const char *p = frbm_array_row(a, row) + (ptrdiff_t)col * a->col_stride;
     switch (a->dtype) {
-#define CASE(code, type)           \
-    case code: {                   \
-        type x;                    \
-        memcpy(&x, p, sizeof x);   \
-        return (double)x;          \
+#define CASE(code, type)                                                                           \
+    case code: {                                                                                   \
+        type x;                                                                                    \
+        memcpy(&x, p, sizeof x);                                                                   \
+        return (double)x;                                                                          \
     }
         FOR_EACH_DTYPE(CASE)
 #undef CASE
@@ -69,16 +69,16 @@ void frbm_array_load_row(const frbm_array_t *a, size_t row, int dtype, void *out
         return;
     }
     switch (a->dtype) {
-#define CASE(code, type)                                        \
-    case code:                                                  \
-        for (size_t i = 0; i < n; ++i, p += stride) {           \
-            type x;                                             \
-            memcpy(&x, p, sizeof x);                            \
-            if (dtype == FRBM_FLOAT32)                          \
-                ((float *)out)[i] = (float)x;                   \
-            else                                                \
-                ((double *)out)[i] = (double)x;                 \
-        }                                                       \
+#define CASE(code, type)                                                                           \
+    case code:                                                                                     \
+        for (size_t i = 0; i < n; ++i, p += stride) {                                              \
+            type x;                                                                                \
+            memcpy(&x, p, sizeof x);                                                               \
+            if (dtype == FRBM_FLOAT32)                                                             \
+                ((float *)out)[i] = (float)x;                                                      \
+            else                                                                                   \
+                ((double *)out)[i] = (double)x;                                                    \
+        }                                                                                          \
         break;
         FOR_EACH_DTYPE(CASE)
 #undef CASE
@@ -126,15 +126,15 @@ int frbm_array_pack_row(const frbm_array_t *a, size_t row, double low, double hi
     }
 #endif
     switch (a->dtype) {
-#define CASE(code, type)                                                   \
-    case code:                                                             \
-        for (; i < n; ++i, p += stride) {                                  \
-            type x;                                                        \
-            memcpy(&x, p, sizeof x);                                       \
-            const int is_high = (double)x == high;                         \
-            ok &= is_high | ((double)x == low);                            \
-            bits[i / 64] |= (uint64_t)is_high << (i % 64);                 \
-        }                                                                  \
+#define CASE(code, type)                                                                           \
+    case code:                                                                                     \
+        for (; i < n; ++i, p += stride) {                                                          \
+            type x;                                                                                \
+            memcpy(&x, p, sizeof x);                                                               \
+            const int is_high = (double)x == high;                                                 \
+            ok &= is_high | ((double)x == low);                                                    \
+            bits[i / 64] |= (uint64_t)is_high << (i % 64);                                         \
+        }                                                                                          \
         break;
         FOR_EACH_DTYPE(CASE)
 #undef CASE
@@ -148,12 +148,12 @@ void frbm_array_unpack_row(const uint64_t *bits, size_t n, double low, double hi
                            void *out, ptrdiff_t stride) {
     char *p = (char *)out;
     switch (out_dtype) {
-#define CASE(code, type)                                                       \
-    case code: {                                                               \
-        const type values[2] = {(type)low, (type)high};                        \
-        for (size_t i = 0; i < n; ++i, p += stride)                            \
-            memcpy(p, &values[(bits[i / 64] >> (i % 64)) & 1], sizeof(type));  \
-        break;                                                                 \
+#define CASE(code, type)                                                                           \
+    case code: {                                                                                   \
+        const type values[2] = {(type)low, (type)high};                                            \
+        for (size_t i = 0; i < n; ++i, p += stride)                                                \
+            memcpy(p, &values[(bits[i / 64] >> (i % 64)) & 1], sizeof(type));                      \
+        break;                                                                                     \
     }
         FOR_EACH_OUTPUT(CASE)
 #undef CASE
@@ -166,13 +166,13 @@ void frbm_array_store_row(const void *reals, int dtype, size_t n, int out_dtype,
                           ptrdiff_t stride) {
     char *p = (char *)out;
     switch (out_dtype) {
-#define CASE(code, type)                                                         \
-    case code:                                                                   \
-        for (size_t i = 0; i < n; ++i, p += stride) {                            \
-            const type x = dtype == FRBM_FLOAT32 ? (type)((const float *)reals)[i]  \
-                                                 : (type)((const double *)reals)[i]; \
-            memcpy(p, &x, sizeof x);                                             \
-        }                                                                        \
+#define CASE(code, type)                                                                           \
+    case code:                                                                                     \
+        for (size_t i = 0; i < n; ++i, p += stride) {                                              \
+            const type x = dtype == FRBM_FLOAT32 ? (type)((const float *)reals)[i]                 \
+                                                 : (type)((const double *)reals)[i];               \
+            memcpy(p, &x, sizeof x);                                                               \
+        }                                                                                          \
         break;
         FOR_EACH_OUTPUT(CASE)
 #undef CASE
@@ -189,33 +189,33 @@ void frbm_array_scan(const frbm_array_t *a, frbm_scan_t *scan) {
     for (size_t r = 0; r < a->n_rows; ++r) {
         const char *p = frbm_array_row(a, r);
         switch (a->dtype) {
-#define CASE(code, type)                                              \
-    case code:                                                        \
-        for (size_t i = 0; i < a->n_cols; ++i, p += a->col_stride) {  \
-            type x;                                                   \
-            memcpy(&x, p, sizeof x);                                  \
-            const double y = (double)x;                               \
-            if (!(y - y == 0)) {                                      \
-                if (scan->finite) {                                   \
-                    scan->bad_row = r;                                \
-                    scan->bad_col = i;                                \
-                }                                                     \
-                scan->finite = 0;                                     \
-                continue;                                             \
-            }                                                         \
-            if (y < scan->min) scan->min = y;                         \
-            if (y > scan->max) scan->max = y;                         \
-            if (y == 0)                                               \
-                scan->has_zero = 1;                                   \
-            else if (y == 1)                                          \
-                scan->has_one = 1;                                    \
-            else if (y == -1)                                         \
-                scan->has_minus_one = 1;                              \
-            else if (y > 0 && y < 1)                                  \
-                scan->has_fraction = 1;                               \
-            else                                                      \
-                scan->has_other = 1;                                  \
-        }                                                             \
+#define CASE(code, type)                                                                           \
+    case code:                                                                                     \
+        for (size_t i = 0; i < a->n_cols; ++i, p += a->col_stride) {                               \
+            type x;                                                                                \
+            memcpy(&x, p, sizeof x);                                                               \
+            const double y = (double)x;                                                            \
+            if (!(y - y == 0)) {                                                                   \
+                if (scan->finite) {                                                                \
+                    scan->bad_row = r;                                                             \
+                    scan->bad_col = i;                                                             \
+                }                                                                                  \
+                scan->finite = 0;                                                                  \
+                continue;                                                                          \
+            }                                                                                      \
+            if (y < scan->min) scan->min = y;                                                      \
+            if (y > scan->max) scan->max = y;                                                      \
+            if (y == 0)                                                                            \
+                scan->has_zero = 1;                                                                \
+            else if (y == 1)                                                                       \
+                scan->has_one = 1;                                                                 \
+            else if (y == -1)                                                                      \
+                scan->has_minus_one = 1;                                                           \
+            else if (y > 0 && y < 1)                                                               \
+                scan->has_fraction = 1;                                                            \
+            else                                                                                   \
+                scan->has_other = 1;                                                               \
+        }                                                                                          \
         break;
             FOR_EACH_DTYPE(CASE)
 #undef CASE

@@ -3,16 +3,14 @@
 
 #include "kernels.h"
 
-static const frbm_kernels_t *const levels[] = {
-    &frbm_kernels_baseline,
+static const frbm_kernels_t *const levels[] = {&frbm_kernels_baseline,
 #ifdef FRBM_HAVE_X86_LEVELS
-    &frbm_kernels_v3,
-    &frbm_kernels_v4,
+                                               &frbm_kernels_v3, &frbm_kernels_v4,
 #endif
 #ifdef FRBM_HAVE_NEON
-    &frbm_kernels_neon,
+                                               &frbm_kernels_neon,
 #endif
-    NULL};
+                                               NULL};
 
 /* Levels come plain first and each needs the one before it, so a machine runs a prefix of them. */
 static int n_runnable(void) {

@@ -88,8 +88,8 @@ typedef struct {
 
 struct frbm_kernels_t {
     const char *name;
-    frbm_real_kernels_t real[2];                               /* by FRBM_FLOAT32, FRBM_FLOAT64 */
-    void (*softplus)(size_t n, const double *x, double *out);  /* log(1 + exp(x)) */
+    frbm_real_kernels_t real[2];                              /* by FRBM_FLOAT32, FRBM_FLOAT64 */
+    void (*softplus)(size_t n, const double *x, double *out); /* log(1 + exp(x)) */
     /* words of n units of consecutive rows, n_rows x 4 ceil(n / 4) */
     void (*random_words)(const frbm_stream_t *stream, uint32_t first_row, size_t n_rows,
                          uint32_t first_block, size_t n_blocks, uint32_t *words);

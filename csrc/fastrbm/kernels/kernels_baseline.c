@@ -70,5 +70,5 @@ static inline void store_thresholds_f64_baseline(vf64_raw t, uint32_t *out) {
     for (int i = 0; i < 2; ++i) out[i] = (uint32_t)t[i];
 }
 
-#include "partial.inc"
+#include "fallback.inc"
 #include "kernels_body.inc"

@@ -68,7 +68,7 @@ static inline void store_thresholds_f64_neon(vf64_raw t, uint32_t *out) {
     vst1_u32(out, vmovn_u64(vcvtq_u64_f64((float64x2_t)t)));
 }
 
-#include "partial.inc"
+#include "fallback.inc"
 #include "kernels_body.inc"
 #else
 typedef int frbm_no_neon_on_this_machine; /* ISO C wants a declaration in every file */

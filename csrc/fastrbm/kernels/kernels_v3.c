@@ -73,7 +73,7 @@ static inline void store_thresholds_f64_v3(vf64_raw t, uint32_t *out) {
     _mm_storeu_si128((__m128i *)(void *)out, _mm256_cvttpd_epi32((__m256d)t));
 }
 
-#include "partial.inc"
+#include "fallback.inc"
 #include "kernels_body.inc"
 
 #if defined(__clang__)

@@ -49,9 +49,7 @@ static inline uint32_t less_mask_v4(vu32 a, vu32 b) {
 typedef float vf32_raw __attribute__((vector_size(VBYTES)));
 typedef double vf64_raw __attribute__((vector_size(VBYTES)));
 
-static inline uint32_t sign_mask_f32_v4(vf32_raw x) {
-    return _mm512_movepi32_mask((__m512i)x);
-}
+static inline uint32_t sign_mask_f32_v4(vf32_raw x) { return _mm512_movepi32_mask((__m512i)x); }
 static inline uint32_t sign_mask_f64_v4(vf64_raw x) { return _mm512_movepi64_mask((__m512i)x); }
 
 static inline vf32_raw fma_f32_v4(vf32_raw a, vf32_raw b, vf32_raw c) {
@@ -72,6 +70,22 @@ static inline void store_partial_f32_v4(float *p, vf32_raw x, size_t count) {
 }
 static inline void store_partial_f64_v4(double *p, vf64_raw x, size_t count) {
     _mm512_mask_storeu_pd(p, (__mmask8)((1u << count) - 1), (__m512d)x);
+}
+
+/* block[j] bit r = bit j of row r, for at most 16 rows: a row's bits are the mask of an add. */
+static inline void columns_of_few_v4(const uint64_t *rows, size_t stride, size_t n_rows,
+                                     uint64_t block[64]) {
+    __m512i low = _mm512_setzero_si512(), high = _mm512_setzero_si512();
+    for (size_t r = 0; r < n_rows; ++r) {
+        const uint64_t word = rows[r * stride];
+        const __m512i bit = _mm512_set1_epi16((short)(1u << r));
+        low = _mm512_mask_add_epi16(low, (__mmask32)word, low, bit);
+        high = _mm512_mask_add_epi16(high, (__mmask32)(word >> 32), high, bit);
+    }
+    uint16_t columns[64];
+    _mm512_storeu_si512(columns, low);
+    _mm512_storeu_si512(columns + 32, high);
+    for (unsigned j = 0; j < 64; ++j) block[j] = columns[j];
 }
 
 static inline void store_thresholds_f32_v4(vf32_raw t, uint32_t *out) {

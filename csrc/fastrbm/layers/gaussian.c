@@ -13,7 +13,8 @@ enum { BIAS = 0, PRECISION = 1 };
 
 static int parameter_ok(int k, double value) { return k != PRECISION || value > 0; }
 
-static void log_weight(const frbm_layer_t *layer, int dtype, size_t first, size_t n, const double *states, double *out) {
+static void log_weight(const frbm_layer_t *layer, int dtype, size_t first, size_t n,
+                       const double *states, double *out) {
     for (size_t i = 0; i < n; ++i)
         out[i] = states[i] * (frbm_parameter(layer, dtype, BIAS, first + i) -
                               0.5 * frbm_parameter(layer, dtype, PRECISION, first + i) * states[i]);
@@ -29,8 +30,8 @@ static void cgf(const frbm_layer_t *layer, int dtype, const frbm_kernels_t *kern
     }
 }
 
-static void variance(const frbm_layer_t *layer, int dtype, size_t first, size_t n, const double *inputs, double beta,
-                     double *out) {
+static void variance(const frbm_layer_t *layer, int dtype, size_t first, size_t n,
+                     const double *inputs, double beta, double *out) {
     (void)inputs;
     for (size_t i = 0; i < n; ++i)
         out[i] = 1 / (beta * frbm_parameter(layer, dtype, PRECISION, first + i));
@@ -51,9 +52,8 @@ static void sample(const frbm_layer_t *layer, int dtype, const frbm_kernels_t *k
     kernels->real[dtype].gaussian_sample(
         tile->n_rows, tile->lanes, tile->inputs,
         frbm_parameters_from(layer, dtype, BIAS, tile->first),
-        frbm_parameters_from(layer, dtype, PRECISION, tile->first), beta, draw,
-        target->states, target->stride / frbm_real_size(dtype), target->keep,
-        target->keep_stride);
+        frbm_parameters_from(layer, dtype, PRECISION, tile->first), beta, draw, target->states,
+        target->stride / frbm_real_size(dtype), target->keep, target->keep_stride);
 }
 
 const frbm_unit_t frbm_gaussian = {"gaussian",

@@ -12,8 +12,8 @@ static int check(const frbm_layer_t *layer, int dtype, double beta, const frbm_u
     return frbm_beta_ok(*unit, beta) ? FRBM_OK : FRBM_ERROR_BETA;
 }
 
-int frbm_layer_log_weight(const frbm_layer_t *layer, int dtype, size_t n_rows,
-                          const double *states, double *out) {
+int frbm_layer_log_weight(const frbm_layer_t *layer, int dtype, size_t n_rows, const double *states,
+                          double *out) {
     const frbm_unit_t *unit;
     const int rc = check(layer, dtype, 1, &unit);
     for (size_t r = 0; rc == FRBM_OK && r < n_rows; ++r)
@@ -36,8 +36,7 @@ int frbm_layer_variance(const frbm_layer_t *layer, int dtype, size_t n_rows, con
     const frbm_unit_t *unit;
     const int rc = check(layer, dtype, beta, &unit);
     for (size_t r = 0; rc == FRBM_OK && r < n_rows; ++r)
-        unit->variance(layer, dtype, 0, layer->n, inputs + r * layer->n, beta,
-                       out + r * layer->n);
+        unit->variance(layer, dtype, 0, layer->n, inputs + r * layer->n, beta, out + r * layer->n);
     return rc;
 }
 
@@ -65,8 +64,7 @@ int frbm_layer_mean(const frbm_layer_t *layer, int dtype, size_t n_rows, const v
     double buffer[ROWS * FRBM_TILE];
     for (size_t row = 0; row < n_rows; row += ROWS)
         for (size_t first = 0; first < layer->n; first += FRBM_TILE) {
-            const frbm_tile_t tile =
-                load_tile(layer, dtype, n_rows, row, first, inputs, buffer);
+            const frbm_tile_t tile = load_tile(layer, dtype, n_rows, row, first, inputs, buffer);
             unit->mean(layer, dtype, exec->kernels, &tile, beta, 1,
                        (char *)out + (row * layer->n + first) * frbm_real_size(dtype), layer->n);
         }
@@ -89,8 +87,7 @@ int frbm_layer_sample(const frbm_layer_t *layer, int dtype, size_t n_rows, const
     double buffer[ROWS * FRBM_TILE], drawn[ROWS * FRBM_TILE];
     for (size_t row = 0; row < n_rows; row += ROWS)
         for (size_t first = 0; first < layer->n; first += FRBM_TILE) {
-            const frbm_tile_t tile =
-                load_tile(layer, dtype, n_rows, row, first, inputs, buffer);
+            const frbm_tile_t tile = load_tile(layer, dtype, n_rows, row, first, inputs, buffer);
             const frbm_draw_t draw = {stream, (uint32_t)first, (uint32_t)row};
             const size_t stride = FRBM_TILE * (is_discrete ? 1 : frbm_real_size(dtype));
             const frbm_target_t target = {drawn, stride, NULL, 0};

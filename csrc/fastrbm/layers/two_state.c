@@ -12,14 +12,13 @@ int frbm_two_state_parameter_ok(int k, double value) {
     return 1;
 }
 
-void frbm_two_state_log_weight(const frbm_layer_t *layer, int dtype, size_t first, size_t n, const double *states,
-                               double *out) {
-    for (size_t i = 0; i < n; ++i)
-        out[i] = frbm_parameter(layer, dtype, 0, first + i) * states[i];
+void frbm_two_state_log_weight(const frbm_layer_t *layer, int dtype, size_t first, size_t n,
+                               const double *states, double *out) {
+    for (size_t i = 0; i < n; ++i) out[i] = frbm_parameter(layer, dtype, 0, first + i) * states[i];
 }
 
-void frbm_two_state_variance(const frbm_layer_t *layer, int dtype, size_t first, size_t n, const double *inputs,
-                             double beta, double *out) {
+void frbm_two_state_variance(const frbm_layer_t *layer, int dtype, size_t first, size_t n,
+                             const double *inputs, double beta, double *out) {
     const frbm_unit_t *unit = frbm_unit(layer->unit);
     const double width = unit->high - unit->low;
     for (size_t i = 0; i < n; ++i) {
@@ -34,10 +33,9 @@ void frbm_two_state_mean(const frbm_layer_t *layer, int dtype, const frbm_kernel
                          const frbm_tile_t *tile, double beta, double factor, void *out,
                          size_t ldout) {
     const frbm_unit_t *unit = frbm_unit(layer->unit);
-    kernels->real[dtype].two_state_mean(tile->n_rows, tile->lanes, tile->inputs,
-                                        frbm_parameters_from(layer, dtype, 0, tile->first),
-                                        scale_of(unit, beta), unit->low, unit->high, factor, out,
-                                        ldout);
+    kernels->real[dtype].two_state_mean(
+        tile->n_rows, tile->lanes, tile->inputs, frbm_parameters_from(layer, dtype, 0, tile->first),
+        scale_of(unit, beta), unit->low, unit->high, factor, out, ldout);
 }
 
 void frbm_two_state_sample(const frbm_layer_t *layer, int dtype, const frbm_kernels_t *kernels,

@@ -14,9 +14,7 @@ static int is_little_endian(void) {
     return first == 1;
 }
 
-static size_t padded_bytes(size_t n, int dtype) {
-    return (n * frbm_real_size(dtype) + 7) / 8 * 8;
-}
+static size_t padded_bytes(size_t n, int dtype) { return (n * frbm_real_size(dtype) + 7) / 8 * 8; }
 
 static size_t layer_bytes(const frbm_layer_t *layer, int dtype) {
     return (size_t)frbm_unit(layer->unit)->n_parameters * padded_bytes(layer->n, dtype);

@@ -17,8 +17,13 @@ frbm_conditional_t frbm_hidden_given_visible(const frbm_rbm_t *rbm, const frbm_k
 
 frbm_conditional_t frbm_visible_given_hidden(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels,
                                              const void *weights_t) {
-    const frbm_conditional_t c = {&rbm->visible, rbm->dtype, kernels, rbm->hidden.n,
-                                  weights_t,     frbm_padded(rbm->visible.n), 1};
+    const frbm_conditional_t c = {&rbm->visible,
+                                  rbm->dtype,
+                                  kernels,
+                                  rbm->hidden.n,
+                                  weights_t,
+                                  frbm_padded(rbm->visible.n),
+                                  1};
     return c;
 }
 
@@ -26,13 +31,13 @@ size_t frbm_matrix_size(size_t n_rows, size_t n_cols, int dtype) {
     return n_rows * frbm_padded(n_cols) * frbm_real_size(dtype);
 }
 
-#define TRANSPOSE(T)                                                                  \
-    for (size_t i0 = 0; i0 < n; i0 += block)                                          \
-        for (size_t mu = begin; mu < end; ++mu) {                                     \
-            const T *from = (const T *)rbm->weights;                                  \
-            T *to = (T *)weights_t + mu * ld;                                         \
-            for (size_t i = i0; i < n && i < i0 + block; ++i) to[i] = from[i * p + mu]; \
-            for (size_t i = n; i < ld; ++i) to[i] = 0;                                \
+#define TRANSPOSE(T)                                                                               \
+    for (size_t i0 = 0; i0 < n; i0 += block)                                                       \
+        for (size_t mu = begin; mu < end; ++mu) {                                                  \
+            const T *from = (const T *)rbm->weights;                                               \
+            T *to = (T *)weights_t + mu * ld;                                                      \
+            for (size_t i = i0; i < n && i < i0 + block; ++i) to[i] = from[i * p + mu];            \
+            for (size_t i = n; i < ld; ++i) to[i] = 0;                                             \
         }
 
 void frbm_weights_transpose(const frbm_rbm_t *rbm, size_t begin, size_t end, void *weights_t) {
@@ -60,8 +65,8 @@ static void run_tile(const frbm_conditional_t *c, const frbm_conditional_job_t *
     const size_t readable = c->is_padded ? c->ld - first : lanes;
 
     memset(scratch, 0, tile.n_rows * FRBM_TILE * size);
-    frbm_multiply(c->kernels, c->dtype, frbm_operand_from(job->source, c->dtype, row0),
-                  tile.n_rows, c->n_source, (const char *)c->couplings + first * size, c->ld,
+    frbm_multiply(c->kernels, c->dtype, frbm_operand_from(job->source, c->dtype, row0), tile.n_rows,
+                  c->n_source, (const char *)c->couplings + first * size, c->ld,
                   readable < FRBM_TILE ? readable : FRBM_TILE, scratch);
 
     if (job->means != NULL) {
@@ -70,14 +75,12 @@ static void run_tile(const frbm_conditional_t *c, const frbm_conditional_job_t *
                    job->ldmeans);
         for (size_t chunk = c0; job->gradient != NULL && chunk < c1; ++chunk) {
             const size_t r = (chunk - c0) * FRBM_ROW_CHUNK;
-            const size_t rows =
-                tile.n_rows - r < FRBM_ROW_CHUNK ? tile.n_rows - r : FRBM_ROW_CHUNK;
+            const size_t rows = tile.n_rows - r < FRBM_ROW_CHUNK ? tile.n_rows - r : FRBM_ROW_CHUNK;
             const frbm_tile_t part = {first, lanes, rows,
                                       (const char *)scratch + r * FRBM_TILE * size};
-            unit->input_gradient(
-                c->layer, c->dtype, c->kernels, &part, job->beta, job->factor,
-                means + r * job->ldmeans * size, job->ldmeans,
-                job->gradient + chunk * (size_t)unit->n_learned * c->layer->n);
+            unit->input_gradient(c->layer, c->dtype, c->kernels, &part, job->beta, job->factor,
+                                 means + r * job->ldmeans * size, job->ldmeans,
+                                 job->gradient + chunk * (size_t)unit->n_learned * c->layer->n);
         }
     }
     if (job->states != NULL) {
@@ -86,8 +89,7 @@ static void run_tile(const frbm_conditional_t *c, const frbm_conditional_job_t *
             (char *)job->states + row0 * job->stride +
                 frbm_states_offset(c->layer, c->dtype, first),
             job->stride,
-            job->keep == NULL ? NULL
-                              : job->keep + row0 * job->keep_stride + first / FRBM_TILE,
+            job->keep == NULL ? NULL : job->keep + row0 * job->keep_stride + first / FRBM_TILE,
             job->keep_stride};
         unit->sample(c->layer, c->dtype, c->kernels, &tile, job->beta, &draw, &target);
     }
@@ -106,8 +108,7 @@ void frbm_conditional_run(const frbm_conditional_t *c, const frbm_conditional_jo
     const size_t n_jobs = n_tiles * splits;
     for (size_t t = frbm_team_begin(team, n_jobs); t < frbm_team_end(team, n_jobs); ++t) {
         const size_t first = t / splits * FRBM_TILE, part = t % splits;
-        const size_t lanes =
-            c->layer->n - first < FRBM_TILE ? c->layer->n - first : FRBM_TILE;
+        const size_t lanes = c->layer->n - first < FRBM_TILE ? c->layer->n - first : FRBM_TILE;
         run_tile(c, job, chunks * part / splits, chunks * (part + 1) / splits, first, lanes,
                  scratch);
     }

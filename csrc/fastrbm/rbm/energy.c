@@ -53,8 +53,8 @@ double frbm_row_log_weight(const frbm_layer_t *layer, int dtype, const frbm_arra
 
 /* One block of rows. Without hidden states: the free energy at beta; with them: the energy. */
 static void energies_of_block(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels,
-                              const frbm_array_t *v, const frbm_array_t *h, double beta,
-                              size_t row, size_t n_rows, double *energies) {
+                              const frbm_array_t *v, const frbm_array_t *h, double beta, size_t row,
+                              size_t n_rows, double *energies) {
     double x[FRBM_WIDE_ROWS * FRBM_TILE], y[FRBM_TILE];
     for (size_t r = 0; r < n_rows; ++r) {
         energies[row + r] = -beta * frbm_row_log_weight(&rbm->visible, rbm->dtype, v, row + r);
@@ -92,9 +92,8 @@ static int check_states(const frbm_layer_t *layer, const frbm_array_t *states,
 static void energies(const frbm_rbm_t *rbm, const frbm_array_t *v, const frbm_array_t *h,
                      double beta, const frbm_exec_t *exec, double *out) {
     const size_t n_blocks = (v->n_rows + FRBM_WIDE_ROWS - 1) / FRBM_WIDE_ROWS;
-    const int n_threads =
-        frbm_team_size(exec->n_threads,
-                       (double)v->n_rows * (double)rbm->visible.n * (double)rbm->hidden.n);
+    const int n_threads = frbm_team_size(
+        exec->n_threads, (double)v->n_rows * (double)rbm->visible.n * (double)rbm->hidden.n);
     (void)n_threads;
 #ifdef _OPENMP
 #pragma omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static)
@@ -135,10 +134,10 @@ int frbm_rbm_energy(const frbm_rbm_t *rbm, size_t n_chains, const void *v, const
                     double *out) {
     const int rc = frbm_rbm_check_shape(rbm);
     if (rc < 0) return rc;
-    const frbm_array_t va = frbm_array_contiguous(
-        v, frbm_state_dtype(&rbm->visible, rbm->dtype), n_chains, rbm->visible.n);
-    const frbm_array_t ha = frbm_array_contiguous(
-        h, frbm_state_dtype(&rbm->hidden, rbm->dtype), n_chains, rbm->hidden.n);
+    const frbm_array_t va = frbm_array_contiguous(v, frbm_state_dtype(&rbm->visible, rbm->dtype),
+                                                  n_chains, rbm->visible.n);
+    const frbm_array_t ha = frbm_array_contiguous(h, frbm_state_dtype(&rbm->hidden, rbm->dtype),
+                                                  n_chains, rbm->hidden.n);
     return frbm_rbm_energy_of(rbm, &va, &ha, out, NULL);
 }
 
@@ -146,7 +145,7 @@ int frbm_rbm_free_energy(const frbm_rbm_t *rbm, size_t n_chains, const void *v, 
                          const frbm_exec_t *exec, double *out) {
     const int rc = frbm_rbm_check_shape(rbm);
     if (rc < 0) return rc;
-    const frbm_array_t va = frbm_array_contiguous(
-        v, frbm_state_dtype(&rbm->visible, rbm->dtype), n_chains, rbm->visible.n);
+    const frbm_array_t va = frbm_array_contiguous(v, frbm_state_dtype(&rbm->visible, rbm->dtype),
+                                                  n_chains, rbm->visible.n);
     return frbm_rbm_free_energy_of(rbm, &va, beta, exec, out, NULL);
 }

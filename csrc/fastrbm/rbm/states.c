@@ -106,8 +106,7 @@ frbm_operand_t frbm_states_operand(const frbm_layer_t *layer, int dtype, const v
 }
 
 frbm_operand_t frbm_operand_from(frbm_operand_t a, int dtype, size_t row) {
-    const size_t size =
-        a.storage == FRBM_STORE_REALS ? frbm_real_size(dtype) : sizeof(uint64_t);
+    const size_t size = a.storage == FRBM_STORE_REALS ? frbm_real_size(dtype) : sizeof(uint64_t);
     a.data = (const char *)a.data + row * a.row_stride * size;
     return a;
 }
