@@ -56,12 +56,12 @@ def sklearn_pcd1(data, start, n_epochs, batch_size, learning_rate, seed):
         random_state=seed,
     )
     # What fit would set at its start, so that partial_fit goes on from it.
-    peer.components_ = np.asfortranarray(start.weights.T)
-    peer.intercept_visible_ = start.visible.bias.copy()
-    peer.intercept_hidden_ = start.hidden.bias.copy()
-    peer.h_samples_ = np.zeros((batch_size, start.n_hidden), dtype=start.dtype)
+    peer.components_ = np.array(start.weights.T, np.float64, order="F")
+    peer.intercept_visible_ = start.visible.bias.astype(np.float64)
+    peer.intercept_hidden_ = start.hidden.bias.astype(np.float64)
+    peer.h_samples_ = np.zeros((batch_size, start.n_hidden))
     shuffle = np.random.default_rng(seed)
-    data = data.astype(start.dtype)
+    data = data.astype(np.float64)
     for _ in range(n_epochs):
         order = shuffle.permutation(len(data))
         for first in range(0, len(data), batch_size):

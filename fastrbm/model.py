@@ -149,10 +149,7 @@ class RBM:
         ValueError: two continuous layers need a positive definite joint precision: reduce the \
 weights or raise the precisions
         """
-        if not self._core.is_finite():
-            raise ValueError(
-                "rbm has weights or parameters that are not finite, or a precision not above 0"
-            )
+        self._check_finite()
         if self._visible.discrete or self._hidden.discrete:
             return
         scaled = self._weights.astype(np.float64)
@@ -168,6 +165,12 @@ weights or raise the precisions
                 "two continuous layers need a positive definite joint precision: "
                 "reduce the weights or raise the precisions"
             ) from None
+
+    def _check_finite(self):
+        if not self._core.is_finite():
+            raise ValueError(
+                "rbm has weights or parameters that are not finite, or a precision not above 0"
+            )
 
     def energy(self, v, h):
         """Return the energy E(v, h) of joint states.
@@ -413,6 +416,7 @@ weights or raise the precisions
         ...     RBM.load(path) == rbm
         True
         """
+        self._check_finite()
         io.save(path, self._visible, self._hidden, self._weights)
 
     @classmethod
@@ -462,6 +466,7 @@ weights or raise the precisions
         >>> RBM.from_bytes(rbm.to_bytes()) == rbm
         True
         """
+        self._check_finite()
         return self._core.to_bytes()
 
     @classmethod
@@ -499,9 +504,6 @@ weights or raise the precisions
             rbm = cls(*layers, weights=weights)
         except ValueError as error:
             raise FileFormatError(f"block is not a valid model: {error}") from error
-        # C takes a block that lies in a larger buffer; here more bytes mean that something is off.
-        if rbm.to_bytes() != block:
-            raise FileFormatError("block is not a valid model: it has bytes that no model has")
         return rbm
 
     def copy(self):

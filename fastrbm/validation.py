@@ -16,8 +16,12 @@ _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _INT8 = np.dtype(np.int8)
 
 
+#: Rows, chains and units are counted in 32 bits by the random numbers; no other count is larger.
+MOST = 2**32 - 2
+
+
 def integer(name, value, minimum):
-    """Return `value` as an int of at least `minimum`; bool and float are refused.
+    """Return `value` as an int in [minimum, 2**32 - 2]; bool and float are refused.
 
     Examples
     --------
@@ -28,13 +32,15 @@ def integer(name, value, minimum):
     Traceback (most recent call last):
     ValueError: k must be an integer >= 1, got 0
     """
-    if type(value) is int and value >= minimum:
+    if type(value) is int and minimum <= value <= MOST:
         return value
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an integer >= {minimum}, got {value!r}")
     value = operator.index(value)
     if value < minimum:
         raise ValueError(f"{name} must be an integer >= {minimum}, got {value}")
+    if value > MOST:
+        raise ValueError(f"{name} must be at most {MOST}, got {value}")
     return value
 
 

@@ -91,6 +91,12 @@ def test_places_that_cannot_be_written(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_file_in_place_of_the_folder(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(NotADirectoryError):
+        fastrbm.RBM(fastrbm.Spin(2), fastrbm.Spin(2)).save(tmp_path / "file" / "model.npz")
+
+
 @needs_permissions
 def test_a_folder_without_permission(tmp_path):
     tmp_path.chmod(0o500)

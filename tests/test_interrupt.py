@@ -218,6 +218,32 @@ def test_an_interrupted_epoch_is_a_number_of_whole_updates(persistent):
     np.testing.assert_array_equal(result.model.visible.bias, -60 + n * 2.0**-20)
 
 
+@posix
+def test_an_update_cut_short_leaves_no_trace():
+    """Stopped among the sweeps of the first update: the model and the chains are those given."""
+    rng = np.random.default_rng(0)
+    rbm = RBM(Spin(784), Spin(300), rng=1)
+    data, chains = rng.choice([-1, 1], (3000, 784)), rng.choice([-1, 1], (2000, 784))
+
+    def learning_rate(epoch):  # asked when the epoch begins
+        timer.start()
+        return 0.01
+
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    try:
+        with pytest.raises(Interrupted) as caught:
+            train_cd(
+                data, model=rbm, persistent=True, chains=chains, k=10**5, batch_size=3000,
+                learning_rate=learning_rate, rng=1,
+            )  # fmt: skip
+    finally:
+        timer.cancel()
+    result = caught.value.result
+    assert result.info["n_updates"] == 0
+    assert result.model == rbm
+    np.testing.assert_array_equal(result.chains, chains)
+
+
 # -------------------------------------------------------------------------- forks, threads, the GIL
 
 FORK = """

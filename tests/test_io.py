@@ -369,5 +369,17 @@ def test_a_failed_save_keeps_the_old_model(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["model.npz"]
 
 
+def test_a_broken_model_is_not_saved(tmp_path):
+    """Parameters spoilt in place: refused, and the good old file stays."""
+    path = tmp_path / "model.npz"
+    rbm = RBM(Bernoulli(3), Bernoulli(2), rng=1)
+    rbm.save(path)
+    good = rbm.copy()
+    rbm.weights[0, 0] = np.nan
+    with pytest.raises(ValueError, match="finite"):
+        rbm.save(path)
+    assert RBM.load(path) == good
+
+
 def test_the_package_exports_the_error():
     assert issubclass(fastrbm.FileFormatError, ValueError)

@@ -294,6 +294,30 @@ def test_repr_names_the_layers():
     assert repr(RBM(Spin(784), Gaussian(10))) == "RBM(Spin(784), Gaussian(10), dtype=float32)"
 
 
+def test_nan_in_place_is_not_hidden():
+    """A spoilt model gives an error or NaN, never a number."""
+    rbm = RBM(Bernoulli(3), Bernoulli(2), rng=1)
+    rbm.weights[0, 0] = np.nan
+    v = [[1, 0, 0], [1, 1, 1]]
+    for function in (rbm.mean_hidden, rbm.free_energy):
+        try:
+            answer = function(v)
+        except ValueError:
+            continue
+        assert np.isnan(answer.reshape(2, -1)[:, 0]).all()
+    with pytest.raises(ValueError, match="finite"):
+        fastrbm.sample(rbm, n_chains=2, n_draws=1)
+
+
+@pytest.mark.parametrize(("visible", "hidden"), [("bernoulli", "spin"), ("spin", "bernoulli")])
+def test_log_z_at_beta_zero(visible, hidden):
+    """Every state counts once: log Z(0) = (n_visible + n_hidden) log 2."""
+    rbm, _, _, _ = setting(visible, hidden, 5, 4, "float32")
+    v = exact.all_states(models.VALUES[visible], 5)
+    log_z = np.logaddexp.reduce(-rbm.free_energy(v, beta=0))
+    assert log_z == pytest.approx(9 * np.log(2), rel=1e-14)
+
+
 def test_two_gaussian_layers_must_be_normalisable():
     """Refused when built, when assigned, and before sampling, even after changes in place."""
     layers = Gaussian(2, precision=[1.0, 4.0]), Gaussian(2)

@@ -9,7 +9,8 @@ import pytest
 from reference import models
 
 import fastrbm
-from fastrbm import RBM, sample, train_cd
+from fastrbm import RBM, _lib, sample, train_cd
+from fastrbm.evaluation import reconstruction_error
 
 pairs = pytest.mark.parametrize(("visible", "hidden"), models.PAIRS)
 THREADS = (2, 3, 7)
@@ -82,19 +83,48 @@ def test_training(visible, hidden, n_visible, n_hidden, persistent):
     {"batch_size": 300}, {"dtype": "float64"},
 ])  # fmt: skip
 def test_training_options(options):
-    data = adapters.random_states("bernoulli", 211, 67, seed=1)
-    settings = {"n_hidden": 41, "n_epochs": 1, "batch_size": 31, "rng": 1} | options
+    data = adapters.random_states("bernoulli", 211, 167, seed=1)
+    settings = {"n_hidden": 141, "n_epochs": 1, "batch_size": 31, "rng": 1} | options
     alone = trained(train_cd(data, n_threads=1, **settings))
     for n_threads in THREADS:
         assert trained(train_cd(data, n_threads=n_threads, **settings)) == alone
 
 
 def test_probabilities():
-    data = np.random.default_rng(0).random((103, 67))
-    settings = {"visible": "bernoulli", "n_hidden": 41, "n_epochs": 1, "batch_size": 31, "rng": 1}
+    data = np.random.default_rng(0).random((103, 167))
+    settings = {"visible": "bernoulli", "n_hidden": 141, "n_epochs": 1, "batch_size": 31, "rng": 1}
     alone = trained(train_cd(data, n_threads=1, **settings))
     for n_threads in THREADS:
         assert trained(train_cd(data, n_threads=n_threads, **settings)) == alone
+
+
+@pairs
+@pytest.mark.parametrize("dtype", adapters.DTYPES)
+def test_functions_of_states(visible, hidden, dtype, monkeypatch):
+    """Means, draws, free energies and metrics of many rows."""
+    rbm = model(visible, hidden, 101, 37, dtype)
+    v = adapters.random_states(visible, 1003, 101)
+    h = adapters.random_states(hidden, 1003, 37)
+    functions = [
+        lambda: rbm.free_energy(v),
+        lambda: rbm.mean_hidden(v),
+        lambda: rbm.mean_visible(h),
+        lambda: rbm.sample_hidden(v, rng=1),
+        lambda: rbm.sample_visible(h, rng=1),
+        lambda: reconstruction_error(rbm, v, rng=1),
+    ]
+    if visible != "gaussian":
+        functions.append(lambda: fastrbm.pseudo_likelihood(rbm, v))
+        functions.append(lambda: fastrbm.pseudo_likelihood(rbm, v, exact=False, rng=1))
+    executor = _lib.executor
+
+    def run(n_threads):
+        monkeypatch.setattr(_lib, "executor", lambda: executor(n_threads))
+        return [everything(function()) for function in functions]
+
+    alone = run(1)
+    for n_threads in THREADS:
+        assert run(n_threads) == alone, n_threads
 
 
 def test_the_callers_blas_does_not_matter():

@@ -164,7 +164,10 @@ def test_forms_of_init():
     same = sample(rbm, init=init[0], n_chains=4, rng=1, n_draws=2)
     rows = sample(rbm, init=np.tile(init[0], (4, 1)), rng=1, n_draws=2)
     np.testing.assert_array_equal(same.visible, rows.visible)
+    read_only = init.copy()
+    read_only.flags.writeable = False
     for form in (
+        read_only,
         init.tolist(),
         init.astype(np.int8),
         np.asfortranarray(init),

@@ -173,6 +173,9 @@ SAMPLING = {
     "callback": (lambda: sample(rbm(), callback=3), TypeError, "callback"),
     "no threads": (lambda: sample(rbm(), n_threads=0), ValueError, "n_threads"),
     "fractional threads": (lambda: sample(rbm(), n_threads=1.5), TypeError, "n_threads"),
+    "burn-in beyond the counter": (lambda: sample(rbm(), burn_in=2**70), ValueError, "burn_in"),
+    "thinning beyond the counter": (lambda: sample(rbm(), thin=2**64), ValueError, "thin"),
+    "chains beyond the counter": (lambda: sample(rbm(), n_chains=2**33), ValueError, "n_chains"),
     "unknown name": (lambda: sample(rbm(), n_sample=3), TypeError, "n_sample"),
     "positional": (lambda: sample(rbm(), 10), TypeError, None),
 }
@@ -221,6 +224,18 @@ TRAINING = {
     "spins for a model": (lambda: train(SPINS, model=rbm()), ValueError, "data must hold 0 or 1"),
     "k": (lambda: train(k=0), ValueError, "k must"),
     "k fractional": (lambda: train(k=1.5), TypeError, "k must"),
+    "k beyond the counter": (lambda: train(k=2**70), ValueError, "k must"),
+    "batch beyond the counter": (lambda: train(batch_size=2**70), ValueError, "batch_size"),
+    "chains beyond the counter": (
+        lambda: train(persistent=True, n_chains=2**33),
+        ValueError,
+        "n_chains",
+    ),
+    "reals beyond float32": (
+        lambda: train(np.full((5, 3), 1e300), visible="gaussian"),
+        ValueError,
+        "data",
+    ),
     "epochs": (lambda: train(n_epochs=-1), ValueError, "n_epochs"),
     "batch": (lambda: train(batch_size=0), ValueError, "batch_size"),
     "rate": (lambda: train(learning_rate=-0.1), ValueError, "learning_rate"),

@@ -8,15 +8,28 @@ level (the best of the machine, or FASTRBM_SIMD).
 
 import contextlib
 import functools
+import itertools
 import os
+import sys
+
+
+def _on_command_line():
+    """Whether this process is `python -m fastrbm ...` or `fastrbm ...`."""
+    words = sys.orig_argv
+    as_module = any(pair == ("-m", "fastrbm") for pair in itertools.pairwise(words))
+    return as_module or os.path.basename(sys.argv[0]) == "fastrbm"
+
 
 try:
     from fastrbm._lib import core
 except ImportError as error:
-    raise ImportError(
+    message = (
         "fastrbm's compiled module is missing: run `python -m pip install -e .` in the checkout "
         f"(or `python -m pip install fastrbm`) and try again ({error})"
-    ) from error
+    )
+    if _on_command_line():  # a sentence, not a traceback: the package is imported before its cli
+        sys.exit(message)
+    raise ImportError(message) from error
 
 __all__ = ["build_info", "core", "executor", "simd_level", "simd_levels", "use_simd"]
 
@@ -123,7 +136,8 @@ def executor(n_threads=None, poll=None):
     Parameters
     ----------
     n_threads : int or None
-        Called at most every 50 ms by the calling thread; true asks to stop.
+        None: the machine (OMP_NUM_THREADS, else affinity and cgroup). Negative, as in
+        scikit-learn: all + 1 + n_threads.
     poll : callable, optional
         Called at most every 50 ms by the calling thread; a true result asks to stop.
     """

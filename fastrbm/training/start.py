@@ -64,14 +64,14 @@ def prepare(data, settings, key):
     >>> prepare(np.array([[0, 1], [0, 1]]), Settings(n_hidden=3).check(), key=1).rbm
     RBM(Bernoulli(2, bias=-1.609..1.609), Bernoulli(3), dtype=float32)
     """
-    scan = finite_scan("data", data)
+    dtype = settings.dtype or (DEFAULT_DTYPE if settings.model is None else settings.model.dtype)
+    scan = finite_scan("data", data, np.finfo(dtype).max)
     if settings.model is not None:
         rbm = _given_model(data, settings)
         fixed = set()
     else:
         visible = _visible_layer(data, scan, settings.visible)
         hidden, fixed = _hidden_layer(visible, settings)
-        dtype = settings.dtype or DEFAULT_DTYPE
         weights = random_weights(key, (visible.n, hidden.n), dtype)
         rbm = RBM(visible, hidden, weights=weights)
     named = not (isinstance(settings.visible, str) and settings.visible == "auto")
@@ -79,14 +79,22 @@ def prepare(data, settings, key):
     return Start(rbm, probabilities, frozenset(fixed | _frozen(rbm, settings.freeze)))
 
 
-def finite_scan(name, data):
-    """Return ``core.scan`` of a data set after refusing NaN and infinity.
+def finite_scan(name, data, largest):
+    """Return ``core.scan`` of a data set after refusing NaN, infinity and what overflows.
+
+    Parameters
+    ----------
+    name : str
+        The argument.
+    data : ndarray (n_samples, n)
+    largest : float
+        The largest number of the model's type.
 
     Examples
     --------
     >>> import numpy as np
     >>> from fastrbm.training.start import finite_scan
-    >>> finite_scan("data", np.array([[0.0, np.nan]]))
+    >>> finite_scan("data", np.array([[0.0, np.nan]]), 1e300)
     Traceback (most recent call last):
     ValueError: data must be finite, got nan in row 0, column 1
     """
@@ -95,6 +103,11 @@ def finite_scan(name, data):
         row, column = scan.bad_index
         raise ValueError(
             f"{name} must be finite, got {data[row, column]} in row {row}, column {column}"
+        )
+    if max(-scan.min, scan.max) > largest:
+        raise ValueError(
+            f"{name} must fit the model's type, at most {largest:.4g}, got values from "
+            f"{scan.min:.4g} to {scan.max:.4g}; standardise them"
         )
     return scan
 
@@ -119,7 +132,7 @@ def check_states(name, data, scan, layer, named):
     >>> from fastrbm import Bernoulli
     >>> from fastrbm.training.start import check_states, finite_scan
     >>> data = np.array([[0.0, 0.25]])
-    >>> check_states("data", data, finite_scan("data", data), Bernoulli(2), named=True)
+    >>> check_states("data", data, finite_scan("data", data, 1e300), Bernoulli(2), named=True)
     True
     """
     if not layer.discrete:
@@ -168,7 +181,7 @@ def detect(data, scan):
     >>> import numpy as np
     >>> from fastrbm.training.start import detect, finite_scan
     >>> data = np.array([[1, -1]])
-    >>> detect(data, finite_scan("data", data))
+    >>> detect(data, finite_scan("data", data, 1e300))
     'spin'
     """
     if data.dtype == np.bool_:

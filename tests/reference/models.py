@@ -12,6 +12,7 @@ from .exact import Model
 from .layers import bernoulli, gaussian, spin
 
 UNITS = ("bernoulli", "spin", "gaussian")
+VALUES = {"bernoulli": (0, 1), "spin": (-1, 1)}
 PAIRS = tuple((v, h) for v in UNITS for h in UNITS)
 MIXED_PAIRS = tuple(pair for pair in PAIRS if pair != ("gaussian", "gaussian"))
 
