@@ -63,7 +63,7 @@ def quality(data, n_threads, n_seeds=5, n_epochs=5):
 
 def stability(data, n_threads):
     """The default call on every form of digits and MNIST: no divergence, and the error falls."""
-    sets = {"digits": (fastrbm.datasets.digits("grey").data, 8)}
+    sets = {"digits": (fastrbm.datasets.digits(values="grey").data, 8)}
     if data is not None:
         sets["MNIST"] = (data[0], mnist.THRESHOLD)
     for name, (grey, threshold) in sets.items():

@@ -68,7 +68,7 @@ def get_include():
     return str(installed if (installed / "fastrbm.h").exists() else package.parent / "csrc")
 
 
-def show_config(mode="stdout"):
+def show_config(*, mode="stdout"):
     """Print how this fastrbm was built and what it will use, or return it.
 
     Parameters

@@ -8,6 +8,8 @@ import argparse
 import inspect
 import os
 import sys
+import zipfile
+import zlib
 
 import numpy as np
 
@@ -97,7 +99,7 @@ def _complain(command, error, code):
 
 
 def _demo(picture, seed, n_threads=None):
-    _check_output(picture)
+    files.check_writable(picture)
     demo.run(picture, seed=seed, n_threads=n_threads)
     return 0
 
@@ -110,10 +112,14 @@ def _info():
 def _train(data, output, key, threshold, model, validation, validation_key, history, seed, quiet,
            **options):  # fmt: skip
     for path in filter(None, (output, history)):
-        _check_output(path)
+        files.check_writable(path)
+    if history is not None and os.path.realpath(history) == os.path.realpath(output):
+        raise ValueError(f"--history would overwrite the model {output!r}: choose another name")
     rows = _read_rows(data, key, threshold)
     if validation is not None:
         options["validation_data"] = _read_rows(validation, validation_key, threshold)
+        # Rows to validate on are given to see the gap.
+        options.setdefault("metrics", ("reconstruction_error", "free_energy_gap"))
     if model is not None:
         options["model"] = RBM.load(model)
     if not quiet:
@@ -137,7 +143,7 @@ def _train(data, output, key, threshold, model, validation, validation_key, hist
 
 
 def _sample(model, output, init, init_key, clamp, clamp_key, seed, quiet, **options):
-    _check_output(output)
+    files.check_writable(output)
     if not output.endswith((".npy", ".npz")):
         raise ValueError(f"the output must end in .npy or .npz, got {output!r}")
     rbm = RBM.load(model)
@@ -162,11 +168,15 @@ COMMANDS = {"demo": _demo, "info": _info, "train": _train, "sample": _sample}
 # ---------------------------------------------------------------------------- input and output
 
 
+# What NumPy, zipfile and zlib raise for files that are truncated or altered.
+_DAMAGE = (ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+
+
 def _read_rows(path, key=None, threshold=None):
     """Read one array from an .npy file, or from an .npz where `key` names it."""
     try:
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except _DAMAGE as error:
         raise ValueError(f"{path!r} is not an .npy or .npz file of numbers: {error}") from error
     if isinstance(loaded, np.ndarray):
         if key is not None:
@@ -180,19 +190,11 @@ def _read_rows(path, key=None, threshold=None):
             if key not in names:
                 wanted = "choose an array by its key" if key is None else f"there is no {key!r}"
                 raise ValueError(f"{path!r} holds {', '.join(names) or 'nothing'}: {wanted}")
-            array = loaded[key]
+            try:
+                array = loaded[key]
+            except _DAMAGE as error:
+                raise ValueError(f"{path!r} is damaged: {error}") from error
     return array if threshold is None else array >= threshold
-
-
-def _check_output(path):
-    """Raise before any work if `path` cannot be written to."""
-    folder = os.path.dirname(os.path.realpath(path))
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"cannot write {path!r}: it is a directory")
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"cannot write {path!r}: there is no directory {folder!r}")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"cannot write {path!r}: the directory is write-protected")
 
 
 def _last_metrics(history):

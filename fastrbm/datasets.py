@@ -38,7 +38,7 @@ class Dataset:
         return f"Dataset({rows} rows of {units} units, values {states})"
 
 
-def digits(values: str = "binary") -> Dataset:
+def digits(*, values: str = "binary") -> Dataset:
     """Load 1797 real handwritten digits, 8 x 8 pixels each.
 
     The test part of "Optical Recognition of Handwritten Digits", collected by E. Alpaydin and
@@ -90,7 +90,7 @@ def digits(values: str = "binary") -> Dataset:
     return Dataset(_states(images >= INK_THRESHOLD, values), labels)
 
 
-def bars_and_stripes(n: int, values: str = "binary") -> np.ndarray:
+def bars_and_stripes(n: int, *, values: str = "binary") -> np.ndarray:
     """Make every n x n picture that consists of whole rows only or of whole columns only.
 
     The 2^n choices of rows and the 2^n choices of columns share the empty and the full picture:

@@ -85,7 +85,7 @@ def run(picture, seed=0, n_threads=None, recipes=RECIPES):
     """
     lines, rows = [], []
     for recipe in recipes:
-        train, held_out = _split(datasets.digits(recipe.values).data, seed)
+        train, held_out = _split(datasets.digits(values=recipe.values).data, seed)
         result = _train(recipe, train, held_out, rng=seed, n_threads=n_threads)
         draws = sample(result.model, dtype=np.int8, rng=seed, n_threads=n_threads, **SAMPLING)
         lines.append(_line(recipe.name, result, train, draws.info["seconds"]))

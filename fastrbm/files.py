@@ -70,6 +70,35 @@ def replacing(path):
     _sync_folder(folder)
 
 
+def check_writable(path):
+    """Raise, before any work, what `replacing` would raise for this path after it.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    Raises
+    ------
+    OSError
+        If `path` is no regular file, write-protected, or in a folder that is missing or protected.
+
+    Examples
+    --------
+    >>> from fastrbm.files import check_writable
+    >>> check_writable("/")
+    Traceback (most recent call last):
+    IsADirectoryError: cannot write '/': it is a directory
+    """
+    target = os.path.realpath(path)
+    folder = os.path.dirname(target)
+    shown = repr(os.fspath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"cannot write {shown}: there is no directory {folder!r}")
+    _existing_mode(path, target)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"cannot write {shown}: the directory is write-protected")
+
+
 def _existing_mode(path, target):
     """Return the permission bits of an existing regular `target`, None where there is none."""
     try:

@@ -416,7 +416,7 @@ weights or raise the precisions
         ...     RBM.load(path) == rbm
         True
         """
-        self._check_finite()
+        self.check_normalisable()
         io.save(path, self._visible, self._hidden, self._weights)
 
     @classmethod
@@ -466,7 +466,7 @@ weights or raise the precisions
         >>> RBM.from_bytes(rbm.to_bytes()) == rbm
         True
         """
-        self._check_finite()
+        self.check_normalisable()
         return self._core.to_bytes()
 
     @classmethod

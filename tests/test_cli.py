@@ -73,7 +73,7 @@ def test_train_goes_on_from_a_model(digits, tmp_path):
 
 def test_train_on_a_key_of_an_npz_with_a_threshold(tmp_path):
     data, output = tmp_path / "grey.npz", tmp_path / "m.npz"
-    grey = fastrbm.datasets.digits("grey").data.astype(np.uint8)
+    grey = fastrbm.datasets.digits(values="grey").data.astype(np.uint8)
     np.savez(data, images=grey, labels=np.arange(3))
     arguments = ["train", data, "--key", "images", "--threshold", 8, "-o", output, "--seed", 2]
     assert cli.main([*map(str, arguments), "--quiet", "--n-epochs", "1"]) == 0
@@ -164,6 +164,32 @@ def test_bad_data_files(tmp_path, capsys):
     assert not output.exists()
 
 
+def test_damaged_archives(tmp_path, capsys):
+    """Truncated anywhere, or with a byte altered in the middle: one line, no traceback."""
+    whole = tmp_path / "whole.npz"
+    np.savez_compressed(whole, a=np.arange(3000).reshape(30, 100) % 2)
+    content = whole.read_bytes()
+    damaged = tmp_path / "damaged.npz"
+    middle = len(content) // 2
+    pieces = [content[:n] for n in (2, 30, middle, len(content) - 5)]
+    pieces.append(content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :])
+    for piece in pieces:
+        damaged.write_bytes(piece)
+        assert "damaged.npz" in fails(capsys, "train", damaged, "-o", tmp_path / "m.npz")
+
+
+def test_history_may_not_replace_the_model(digits, tmp_path, capsys):
+    output = tmp_path / "m.npz"
+    assert "--history" in fails(capsys, "train", digits, "-o", output, "--history", output)
+    assert not output.exists()
+
+
+def test_validation_rows_show_the_gap(digits, tmp_path, capsys):
+    output = str(tmp_path / "m.npz")
+    assert cli.main(["train", str(digits), "-o", output, "--validation", str(digits)]) == 0
+    assert "free_energy_gap" in capsys.readouterr().out
+
+
 def test_bad_values_name_the_argument(digits, model, tmp_path, capsys):
     output = tmp_path / "out.npy"
     refused = [
@@ -183,7 +209,7 @@ def test_bad_values_name_the_argument(digits, model, tmp_path, capsys):
 
 @pytest.mark.parametrize("command", ["train", "sample", "demo"])
 def test_unwritable_output_is_refused_before_work(command, digits, model, tmp_path, capsys):
-    for path in (tmp_path / "no" / "file.npz", tmp_path):
+    for path in (tmp_path / "no" / "file.npz", tmp_path, "/dev/null"):
         arguments = {
             "train": ["train", digits, "-o", path],
             "sample": ["sample", model, "-o", path],

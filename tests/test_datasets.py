@@ -9,7 +9,7 @@ from fastrbm import datasets
 
 
 def test_digits_are_the_originals():
-    grey = datasets.digits("grey")
+    grey = datasets.digits(values="grey")
     assert grey.data.shape == (1797, 64)
     assert grey.data.dtype == np.int8
     assert (grey.data.min(), grey.data.max()) == (0, 16)
@@ -19,7 +19,7 @@ def test_digits_are_the_originals():
 
 
 def test_digits_are_binarised_at_half_ink():
-    grey, binary, spin = (datasets.digits(values) for values in ("grey", "binary", "spin"))
+    grey, binary, spin = (datasets.digits(values=values) for values in ("grey", "binary", "spin"))
     assert np.array_equal(binary.data, grey.data >= 8)
     assert np.array_equal(spin.data, 2 * binary.data - 1)
     assert binary.data.dtype == spin.data.dtype == np.int8
@@ -79,10 +79,10 @@ def test_bars_and_stripes_refuse(n, error, message):
 
 def test_unknown_values_are_refused():
     with pytest.raises(ValueError, match="values must be one of 'binary', 'spin', 'grey'"):
-        datasets.digits("gray")
+        datasets.digits(values="gray")
     with pytest.raises(ValueError, match="values must be one of 'binary', 'spin'"):
         datasets.bars_and_stripes(2, values="grey")
 
 
 def test_repr():
-    assert repr(datasets.digits("spin")) == "Dataset(1797 rows of 64 units, values -1, 1)"
+    assert repr(datasets.digits(values="spin")) == "Dataset(1797 rows of 64 units, values -1, 1)"

@@ -60,9 +60,12 @@ def test_the_comparison_can_fail():
 
 
 @pairs
-def test_clamped_draws_are_the_oracles(visible, hidden):
-    rbm, init = setting(visible, hidden)
-    clamps = np.random.default_rng(0).random((6, 20)) < 0.4
+@pytest.mark.parametrize(("n_chains", "n_visible"), [(6, 20), (150, 70)])
+def test_clamped_draws_are_the_oracles(visible, hidden, n_chains, n_visible):
+    """One mask for all chains, and one for each: over several blocks and words."""
+    rbm, _ = setting(visible, hidden, n_visible)
+    init = adapters.random_states(visible, n_chains, n_visible, seed=3)
+    clamps = np.random.default_rng(0).random((n_chains, n_visible)) < 0.4
     for clamp in (clamps, clamps[0]):
         ours = sample(rbm, init=init, clamp=clamp, rng=2, burn_in=1, n_draws=2)
         theirs, hidden_draws = gibbs.gibbs(

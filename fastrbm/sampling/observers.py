@@ -104,12 +104,12 @@ class Moments:
             self._visible_products += v.T @ v
 
     def result(self):
-        """Return the means so far as a `MomentsResult`."""
-        if self._n == 0:
-            raise ValueError("Moments has observed no states yet")
-        n = self._n
+        """Return the means so far as a `MomentsResult`; NaN before the first observation."""
+        n = self._n or np.nan
         pairs = None if self._visible_products is None else self._visible_products / n
-        return MomentsResult(self._visible / n, self._hidden / n, self._products / n, pairs, n)
+        return MomentsResult(
+            self._visible / n, self._hidden / n, self._products / n, pairs, self._n
+        )
 
 
 class Energies:
