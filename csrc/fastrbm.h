@@ -55,7 +55,7 @@ enum {
     FRBM_ERROR_ARGUMENT = -1,  /* an argument is NULL or outside its range */
     FRBM_ERROR_WORKSPACE = -2, /* the workspace is NULL or too small */
     FRBM_ERROR_SIMD = -3,      /* unknown SIMD level, or one this machine lacks */
-    FRBM_ERROR_BETA = -4,      /* beta must be finite; >= 0 for discrete pairs, > 0 otherwise */
+    FRBM_ERROR_BETA = -4, /* beta must be at most 1e30; >= 0 for discrete pairs, > 0 otherwise */
 
     FRBM_ERROR_UNIT = -20,      /* unknown unit type */
     FRBM_ERROR_DTYPE = -21,     /* unknown or unsuitable element type */
@@ -177,7 +177,7 @@ FRBM_MUST_CHECK int frbm_gibbs_sample(const frbm_rbm_t *rbm, size_t n_chains, si
 
 /* energies[c] = E(v_c, h_c), without beta, in double precision. */
 FRBM_MUST_CHECK int frbm_rbm_energy(const frbm_rbm_t *rbm, size_t n_chains, const void *v,
-                                    const void *h, double *energies);
+                                    const void *h, const frbm_exec_t *exec, double *energies);
 
 /* energies[c] = - log of the integral over h of exp(-beta E(v_c, h)), in double precision. */
 FRBM_MUST_CHECK int frbm_rbm_free_energy(const frbm_rbm_t *rbm, size_t n_chains, const void *v,
@@ -203,8 +203,8 @@ typedef struct {
 
 /* As above for any array; where may be NULL. */
 FRBM_MUST_CHECK int frbm_rbm_energy_of(const frbm_rbm_t *rbm, const frbm_array_t *v,
-                                       const frbm_array_t *h, double *energies,
-                                       frbm_where_t *where);
+                                       const frbm_array_t *h, const frbm_exec_t *exec,
+                                       double *energies, frbm_where_t *where);
 FRBM_MUST_CHECK int frbm_rbm_free_energy_of(const frbm_rbm_t *rbm, const frbm_array_t *v,
                                             double beta, const frbm_exec_t *exec, double *energies,
                                             frbm_where_t *where);
@@ -252,7 +252,7 @@ typedef struct {
 
 FRBM_MUST_CHECK int frbm_gibbs_init(frbm_gibbs_t *gibbs, const frbm_rbm_t *rbm, size_t n_chains,
                                     void *workspace, size_t size);
-/* mask (n_chains or 1, n_visible), non-zero where a unit keeps its value; NULL clears. The packed
+/* mask (n_chains or 1, n_visible) of 0 and 1, 1 where a unit keeps its value; NULL clears. The packed
  * mask is written to mask_workspace (frbm_gibbs_clamp_size bytes). */
 size_t frbm_gibbs_clamp_size(const frbm_rbm_t *rbm, size_t n_rows);
 FRBM_MUST_CHECK int frbm_gibbs_clamp(frbm_gibbs_t *gibbs, const frbm_array_t *mask,

@@ -8,8 +8,6 @@ import argparse
 import inspect
 import os
 import sys
-import zipfile
-import zlib
 
 import numpy as np
 
@@ -168,15 +166,13 @@ COMMANDS = {"demo": _demo, "info": _info, "train": _train, "sample": _sample}
 # ---------------------------------------------------------------------------- input and output
 
 
-# What NumPy, zipfile and zlib raise for files that are truncated or altered.
-_DAMAGE = (ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
-
-
 def _read_rows(path, key=None, threshold=None):
     """Read one array from an .npy file, or from an .npz where `key` names it."""
     try:
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-    except _DAMAGE as error:
+    except OSError:
+        raise
+    except Exception as error:  # damage surfaces as almost anything
         raise ValueError(f"{path!r} is not an .npy or .npz file of numbers: {error}") from error
     if isinstance(loaded, np.ndarray):
         if key is not None:
@@ -192,7 +188,7 @@ def _read_rows(path, key=None, threshold=None):
                 raise ValueError(f"{path!r} holds {', '.join(names) or 'nothing'}: {wanted}")
             try:
                 array = loaded[key]
-            except _DAMAGE as error:
+            except Exception as error:
                 raise ValueError(f"{path!r} is damaged: {error}") from error
     return array if threshold is None else array >= threshold
 

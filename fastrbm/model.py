@@ -206,7 +206,7 @@ weights or raise the precisions
         out = np.empty(v.shape[0])
         if out.size:
             try:
-                self._core.energy(v, h, out)
+                self._core.energy(_lib.executor(), v, h, out)
             except core.StateError as error:
                 raise self._joint_state_error(error, v, h) from None
         return out[0] if single and single_h else out

@@ -102,6 +102,10 @@ def choice(name, value, allowed):
     raise kind(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
 
 
+#: Colder than any state can tell from zero temperature, and still finite in single precision.
+LARGEST_BETA = 1e30
+
+
 def beta(value, zero_allowed):
     """Return the inverse temperature as a float: >= 0 for discrete units, > 0 otherwise.
 
@@ -111,9 +115,12 @@ def beta(value, zero_allowed):
     >>> beta(1, zero_allowed=True)
     1.0
     """
-    if type(value) is float and 0.0 < value < math.inf:
+    if type(value) is float and 0.0 < value <= LARGEST_BETA:
         return value
-    return number("beta", value, minimum=0, open_minimum=not zero_allowed)
+    value = number("beta", value, minimum=0, open_minimum=not zero_allowed)
+    if value > LARGEST_BETA:
+        raise ValueError(f"beta must be at most {LARGEST_BETA:g}, got {value:g}")
+    return value
 
 
 def model_dtype(name, value):

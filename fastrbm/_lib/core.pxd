@@ -44,6 +44,6 @@ cdef int frbm_gibbs_sample(const frbm_rbm_t *rbm, size_t n_chains, size_t n_swee
                            void *workspace, size_t size, const frbm_exec_t *exec,
                            frbm_rng_t *rng, void *v, void *h) noexcept nogil
 cdef int frbm_rbm_energy(const frbm_rbm_t *rbm, size_t n_chains, const void *v, const void *h,
-                         double *energies) noexcept nogil
+                         const frbm_exec_t *exec, double *energies) noexcept nogil
 cdef int frbm_rbm_free_energy(const frbm_rbm_t *rbm, size_t n_chains, const void *v, double beta,
                               const frbm_exec_t *exec, double *energies) noexcept nogil

@@ -479,7 +479,7 @@ cdef class Rbm:
             rc = frbm.frbm_rbm_check(&self.c)
         return rc == frbm.FRBM_OK
 
-    def energy(self, v, h, out):
+    def energy(self, Exec exec, v, h, out):
         """E(v, h) of every row, to float64 (rows,)."""
         cdef View a = states_view(v, self.c.visible.n)
         cdef View b = states_view(h, self.c.hidden.n)
@@ -487,7 +487,8 @@ cdef class Rbm:
         cdef frbm_where_t where
         cdef int rc
         with nogil:
-            rc = frbm.frbm_rbm_energy_of(&self.c, &a.c, &b.c, <double *>o.buffer.buf, &where)
+            rc = frbm.frbm_rbm_energy_of(&self.c, &a.c, &b.c, &exec.c, <double *>o.buffer.buf,
+                                         &where)
         check_states(rc, &where)
 
     def free_energy(self, Exec exec, v, double beta, out):
@@ -846,8 +847,8 @@ cdef int frbm_gibbs_sample(const frbm_rbm_t *rbm, size_t n_chains, size_t n_swee
     return frbm.frbm_gibbs_sample(rbm, n_chains, n_sweeps, beta, workspace, size, exec, rng, v, h)
 
 cdef int frbm_rbm_energy(const frbm_rbm_t *rbm, size_t n_chains, const void *v, const void *h,
-                         double *energies) noexcept nogil:
-    return frbm.frbm_rbm_energy(rbm, n_chains, v, h, energies)
+                         const frbm_exec_t *exec, double *energies) noexcept nogil:
+    return frbm.frbm_rbm_energy(rbm, n_chains, v, h, exec, energies)
 
 cdef int frbm_rbm_free_energy(const frbm_rbm_t *rbm, size_t n_chains, const void *v, double beta,
                               const frbm_exec_t *exec, double *energies) noexcept nogil:

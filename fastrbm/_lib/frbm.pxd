@@ -95,11 +95,11 @@ cdef extern from "fastrbm.h" nogil:
                           void *workspace, size_t size, const frbm_exec_t *exec, frbm_rng_t *rng,
                           void *v, void *h)
     int frbm_rbm_energy(const frbm_rbm_t *rbm, size_t n_chains, const void *v, const void *h,
-                        double *energies)
+                        const frbm_exec_t *exec, double *energies)
     int frbm_rbm_free_energy(const frbm_rbm_t *rbm, size_t n_chains, const void *v, double beta,
                              const frbm_exec_t *exec, double *energies)
     int frbm_rbm_energy_of(const frbm_rbm_t *rbm, const frbm_array_t *v, const frbm_array_t *h,
-                           double *energies, frbm_where_t *where)
+                           const frbm_exec_t *exec, double *energies, frbm_where_t *where)
     int frbm_rbm_free_energy_of(const frbm_rbm_t *rbm, const frbm_array_t *v, double beta,
                                 const frbm_exec_t *exec, double *energies, frbm_where_t *where)
     size_t frbm_rbm_conditional_workspace_size(const frbm_rbm_t *rbm, int side, size_t n_rows)

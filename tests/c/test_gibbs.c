@@ -57,6 +57,26 @@ static void all_ways_agree(int visible, int hidden) {
     }
 }
 
+/* Called from a caller's own OpenMP region: every thread samples by itself. */
+static void inside_a_region(void) {
+    frbm_rbm_t rbm = make_model(FRBM_BERNOULLI, 70, FRBM_BERNOULLI, 200);
+    void *v0, *h0;
+    run(&rbm, 5, 6, 6, 1, frbm_simd_level(0), &v0, &h0);
+#ifdef _OPENMP
+#pragma omp parallel num_threads(3)
+#endif
+    {
+        void *v, *h;
+        run(&rbm, 5, 6, 6, 2, frbm_simd_level(0), &v, &h);
+        CHECK(memcmp(v, v0, 5 * 70) == 0 && memcmp(h, h0, 5 * 200) == 0);
+        free(v);
+        free(h);
+    }
+    free(v0);
+    free(h0);
+    free_model(&rbm);
+}
+
 static void bad_arguments(void) {
     frbm_rbm_t rbm = make_model(FRBM_BERNOULLI, 5, FRBM_GAUSSIAN, 3);
     const size_t size = frbm_gibbs_workspace_size(&rbm, 2);
@@ -110,7 +130,7 @@ static void energies(void) {
         for (int j = 0; j < P; ++j) expected -= (double)b[j] * h[j];
         for (int i = 0; i < N; ++i)
             for (int j = 0; j < P; ++j) expected -= (double)w[i * P + j] * v[i] * h[j];
-        CHECK(frbm_rbm_energy(&rbm, 1, v, h, &energy) == FRBM_OK);
+        CHECK(frbm_rbm_energy(&rbm, 1, v, h, &exec, &energy) == FRBM_OK);
         CHECK_CLOSE(energy, expected, 1e-13);
         sum += exp(-0.7 * expected);
     }
@@ -122,6 +142,7 @@ int main(void) {
     for (int visible = FRBM_BERNOULLI; visible <= FRBM_GAUSSIAN; ++visible)
         for (int hidden = FRBM_BERNOULLI; hidden <= FRBM_GAUSSIAN; ++hidden)
             all_ways_agree(visible, hidden);
+    inside_a_region();
     bad_arguments();
     energies();
     return 0;

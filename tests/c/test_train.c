@@ -100,7 +100,9 @@ static void stops_and_divergence(void) {
     float good[N * P];
     memcpy(good, rbm.weights, sizeof good);
     CHECK(frbm_train_epoch(&t, 1, 1e30, &exec, 1) == FRBM_ERROR_DIVERGED);
-    CHECK(memcmp(good, rbm.weights, sizeof good) == 0); /* the last good state is the start */
+    CHECK(memcmp(good, rbm.weights, sizeof good) == 0); /* the last good state is the start, */
+    CHECK(frbm_train_epoch(&t, 2, 1e-6, &exec, 1) == FRBM_OK); /* and training can go on */
+    CHECK(memcmp(good, rbm.weights, sizeof good) != 0);
     exec.poll = stop_at_once;
     CHECK(frbm_train_init(&t, &rbm, &data, &options, 1, workspace, size) == FRBM_OK);
     const int rc = frbm_train_epoch(&t, 1, 1e-6, &exec, 1);

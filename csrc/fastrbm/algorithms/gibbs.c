@@ -205,8 +205,8 @@ static void after_round(const frbm_gibbs_t *g, size_t n_sweeps, double seconds, 
 }
 
 static void run_team(const frbm_gibbs_t *g, size_t n_sweeps, double beta, const frbm_exec_t *exec,
-                     const frbm_rng_t *rng, int together, progress_t *p) {
-    const frbm_team_t team = frbm_team_here(&p->barrier), alone = frbm_team_alone();
+                     const frbm_rng_t *rng, int together, frbm_team_t team, progress_t *p) {
+    const frbm_team_t alone = frbm_team_alone();
     _Alignas(FRBM_ALIGNMENT) char scratch[BLOCK_CHAINS * FRBM_TILE * sizeof(double)];
     const size_t n_blocks = (g->n_chains + BLOCK_CHAINS - 1) / BLOCK_CHAINS;
     const size_t first = together ? 0 : frbm_team_begin(&team, n_blocks);
@@ -246,12 +246,13 @@ int frbm_gibbs_run(frbm_gibbs_t *gibbs, size_t n_sweeps, double beta, const frbm
         .barrier = {0, 0}, .poll = frbm_poll_start(exec), .round = 1, .stopped = 0};
     if (gibbs->backup != NULL) back_up(gibbs);
     if (n_threads == 1) {
-        run_team(gibbs, n_sweeps, beta, exec, rng, 0, &progress);
+        run_team(gibbs, n_sweeps, beta, exec, rng, 0, frbm_team_alone(), &progress);
     } else {
 #ifdef _OPENMP
 #pragma omp parallel num_threads(n_threads)
 #endif
-        run_team(gibbs, n_sweeps, beta, exec, rng, together, &progress);
+        run_team(gibbs, n_sweeps, beta, exec, rng, together, frbm_team_here(&progress.barrier),
+                 &progress);
     }
     rng->step += progress.done;
     return progress.done < n_sweeps ? FRBM_STOPPED : FRBM_OK;
@@ -259,7 +260,8 @@ int frbm_gibbs_run(frbm_gibbs_t *gibbs, size_t n_sweeps, double beta, const frbm
 
 int frbm_gibbs_store(const frbm_gibbs_t *gibbs, int side, void *out, int out_dtype,
                      ptrdiff_t row_stride, ptrdiff_t col_stride) {
-    if (gibbs == NULL || out == NULL) return FRBM_ERROR_ARGUMENT;
+    if (gibbs == NULL || out == NULL || (side != FRBM_VISIBLE && side != FRBM_HIDDEN))
+        return FRBM_ERROR_ARGUMENT;
     const frbm_layer_t *layer = frbm_rbm_layer(&gibbs->rbm, side);
     if (!frbm_states_can_store(layer, out_dtype)) return FRBM_ERROR_DTYPE;
     frbm_states_store(layer, gibbs->rbm.dtype, gibbs->n_chains,

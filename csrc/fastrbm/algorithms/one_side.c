@@ -22,7 +22,9 @@ int frbm_rbm_conditional(const frbm_rbm_t *rbm, int side, const frbm_array_t *gi
                          void *workspace, size_t size, const frbm_exec_t *exec,
                          const frbm_rng_t *rng, void *out, int out_dtype, frbm_where_t *where) {
     int rc = frbm_rbm_check_shape(rbm);
-    if (rc == FRBM_OK && (given == NULL || exec == NULL)) rc = FRBM_ERROR_ARGUMENT;
+    if (rc == FRBM_OK &&
+        (given == NULL || exec == NULL || (side != FRBM_VISIBLE && side != FRBM_HIDDEN)))
+        rc = FRBM_ERROR_ARGUMENT;
     if (rc < 0) return rc;
     const frbm_layer_t *source =
         frbm_rbm_layer(rbm, side == FRBM_HIDDEN ? FRBM_VISIBLE : FRBM_HIDDEN);

@@ -89,7 +89,7 @@ int frbm_pseudo_likelihood(const frbm_rbm_t *rbm, const frbm_array_t *v, void *w
     if (rc < 0) return rc;
     if (!frbm_unit_is_discrete(frbm_unit(rbm->visible.unit))) return FRBM_ERROR_UNIT;
     for (size_t r = 0; r < v->n_rows; ++r) {
-        rc = frbm_states_check_row(&rbm->visible, v, r, where);
+        rc = frbm_states_check_row(&rbm->visible, rbm->dtype, v, r, where);
         if (rc < 0) return rc;
     }
     const double flips = rng == NULL ? 64.0 * (double)rbm->visible.n : 64.0;

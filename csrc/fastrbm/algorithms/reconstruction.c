@@ -39,7 +39,7 @@ int frbm_reconstruction_error(const frbm_rbm_t *rbm, const frbm_array_t *v, void
     if (rc < 0) return rc;
     const size_t n = rbm->visible.n, real = frbm_real_size(rbm->dtype);
     for (size_t r = 0; r < v->n_rows; ++r) {
-        rc = frbm_states_check_row(&rbm->visible, v, r, where);
+        rc = frbm_states_check_row(&rbm->visible, rbm->dtype, v, r, where);
         if (rc < 0) return rc;
     }
     const int n_threads = frbm_team_size(exec->n_threads, 2.0 * (double)v->n_rows * (double)n *
@@ -68,9 +68,8 @@ int frbm_reconstruction_error(const frbm_rbm_t *rbm, const frbm_array_t *v, void
         const size_t rows = left < BLOCK_ROWS ? left : BLOCK_ROWS;
         const frbm_stream_t stream =
             frbm_stream(rng->key, rng->step, FRBM_PURPOSE_METRIC, rng->first_chain + (uint32_t)row);
-        /* The rows were checked above. */
-        if (frbm_states_load(&rbm->visible, rbm->dtype, v, row, rows, b.visible, NULL) < 0)
-            continue;
+        /* Cannot fail: the rows were checked above. */
+        (void)frbm_states_load(&rbm->visible, rbm->dtype, v, row, rows, b.visible, NULL);
         const frbm_conditional_job_t draw = {
             .source = frbm_states_operand(&rbm->visible, rbm->dtype, b.visible),
             .n_rows = rows,

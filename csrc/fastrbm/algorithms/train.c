@@ -104,7 +104,8 @@ int frbm_train_init(frbm_train_t *train, const frbm_rbm_t *rbm, const frbm_data_
     /* Values of discrete units are probabilities of the state 1, which only 0/1 units have. */
     if (data->packed ? !discrete || data->bits == NULL
                      : frbm_unit(rbm->visible.unit)->storage == FRBM_STORE_SIGNS ||
-                           frbm_array_check(&data->values, rbm->visible.n) < 0)
+                           frbm_array_check(&data->values, rbm->visible.n) < 0 ||
+                           data->values.n_rows != data->n_rows)
         return FRBM_ERROR_ARGUMENT;
     if (n_threads < 1) n_threads = 1;
     if (workspace == NULL || size < frbm_train_workspace_size(rbm, data, options, n_threads))
@@ -219,18 +220,27 @@ static int is_good(const frbm_train_t *t) {
            all_finite(b->model.states, t->rbm.dtype, t->last_chains * frbm_padded(s.n));
 }
 
-static void restore_chains(frbm_train_t *t) {
+static void restore(frbm_train_t *t) {
     t->last_chains = t->buffers->good_rows;
     t->n_updates = t->buffers->good_updates;
     memcpy(t->buffers->model.states, t->buffers->good_chains,
            state_bytes(&t->rbm, FRBM_VISIBLE, t->last_chains));
 }
 
-static void keep_chains(frbm_train_t *t) {
+static void keep(frbm_train_t *t) {
     t->buffers->good_rows = t->last_chains;
     t->buffers->good_updates = t->n_updates;
     memcpy(t->buffers->good_chains, t->buffers->model.states,
            state_bytes(&t->rbm, FRBM_VISIBLE, t->last_chains));
+}
+
+/* Velocities that led to infinity are of no use: training may go on from a standstill. */
+static void stand_still(frbm_train_t *t) {
+    struct frbm_train_buffers *b = t->buffers;
+    memset(b->velocity, 0, frbm_matrix_size(t->rbm.visible.n, t->rbm.hidden.n, t->rbm.dtype));
+    for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side)
+        for (int k = 0; k < frbm_unit(frbm_rbm_layer(&t->rbm, side)->unit)->n_learned; ++k)
+            memset(b->velocities[side][k], 0, parameter_bytes(&t->rbm, side));
 }
 
 /* The working state becomes the last good one, if it is; else the last good one is restored. */
@@ -238,7 +248,8 @@ static int publish(frbm_train_t *t) {
     struct frbm_train_buffers *b = t->buffers;
     const frbm_train_shape_t s = frbm_train_shape(&t->rbm);
     if (!is_good(t)) {
-        restore_chains(t);
+        restore(t);
+        stand_still(t);
         return FRBM_ERROR_DIVERGED;
     }
     /* The model is the caller's own and writable: fastrbm.h says so. */
@@ -252,7 +263,7 @@ static int publish(frbm_train_t *t) {
             memcpy((void *)(uintptr_t)layer->parameters[k], b->parameters[side][k],
                    parameter_bytes(&t->rbm, side));
     }
-    keep_chains(t);
+    keep(t);
     return FRBM_OK;
 }
 
@@ -272,14 +283,14 @@ static void after_update(frbm_train_t *t, frbm_epoch_t *epoch, size_t n_rows) {
         epoch->rc = FRBM_STOPPED;
 }
 
-static void run_epoch(frbm_train_t *t, double learning_rate, uint64_t key, frbm_epoch_t *epoch) {
-    const frbm_team_t team = frbm_team_here(&epoch->barrier);
+static void run_epoch(frbm_train_t *t, double learning_rate, uint64_t key, frbm_team_t team,
+                      frbm_epoch_t *epoch) {
     const size_t n = t->data.n_rows, batch = t->options.batch_size;
     for (size_t first = 0; first < n; first += batch) {
         const size_t rows = n - first < batch ? n - first : batch;
         if (!frbm_train_update(t, &team, epoch, first, rows, learning_rate, key)) {
             frbm_team_barrier(&team);
-            if (team.thread == 0) restore_chains(t);
+            if (team.thread == 0) restore(t);
             break;
         }
         if (team.thread == 0) after_update(t, epoch, rows);
@@ -303,16 +314,16 @@ int frbm_train_epoch(frbm_train_t *train, uint64_t epoch, double learning_rate,
     frbm_stream_permutation(&shuffle, (uint32_t)train->data.n_rows, b->order);
     train->epoch_updates = 0;
     train->step_norm_sum = 0;
-    keep_chains(train);
+    keep(train);
 
     frbm_epoch_t shared = {{0, 0}, frbm_poll_start(exec), FRBM_OK};
     if (n_threads == 1) {
-        run_epoch(train, learning_rate, key, &shared);
+        run_epoch(train, learning_rate, key, frbm_team_alone(), &shared);
     } else {
 #ifdef _OPENMP
 #pragma omp parallel num_threads(n_threads)
 #endif
-        run_epoch(train, learning_rate, key, &shared);
+        run_epoch(train, learning_rate, key, frbm_team_here(&shared.barrier), &shared);
     }
     if (shared.rc < 0) return shared.rc;
     const int rc = publish(train);

@@ -16,7 +16,7 @@ const char *frbm_strerror(int code) {
     case FRBM_ERROR_SIMD:
         return "this SIMD level is unknown or not available on this machine";
     case FRBM_ERROR_BETA:
-        return "beta must be finite, and >= 0 for discrete pairs, > 0 otherwise";
+        return "beta must be at most 1e30, and >= 0 for discrete pairs, > 0 otherwise";
     case FRBM_ERROR_UNIT:
         return "unknown unit type";
     case FRBM_ERROR_DTYPE:

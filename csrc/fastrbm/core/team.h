@@ -19,7 +19,7 @@
 /* Shared by a team; set to zero before the region. */
 typedef struct {
     _Alignas(64) atomic_int arrived;
-    _Alignas(64) atomic_int phase;
+    _Alignas(64) atomic_uint phase;
 } frbm_barrier_t;
 
 typedef struct {
@@ -48,7 +48,7 @@ static inline void frbm_team_barrier(const frbm_team_t *team) {
     if (team->n_threads == 1) return;
 #ifdef _OPENMP
     frbm_barrier_t *b = team->barrier;
-    const int phase = atomic_load_explicit(&b->phase, memory_order_relaxed);
+    const unsigned phase = atomic_load_explicit(&b->phase, memory_order_relaxed);
     if (atomic_fetch_add_explicit(&b->arrived, 1, memory_order_acq_rel) == team->n_threads - 1) {
         atomic_store_explicit(&b->arrived, 0, memory_order_relaxed);
         atomic_store_explicit(&b->phase, phase + 1, memory_order_release);

@@ -9,10 +9,11 @@
 #include <immintrin.h>
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("arch=x86-64-v3"))), apply_to = function)
+#define FEATURES "avx2,fma,bmi,bmi2,lzcnt,popcnt"
+#pragma clang attribute push(__attribute__((target(FEATURES))), apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("arch=x86-64-v3")
+#pragma GCC target("avx2,fma,bmi,bmi2,lzcnt,popcnt")
 #endif
 
 #define FN(name) name##_v3

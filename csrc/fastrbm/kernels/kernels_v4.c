@@ -9,10 +9,14 @@
 #include <immintrin.h>
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("arch=x86-64-v4"))), apply_to = function)
+#define FEATURES                                                                                   \
+    "avx2,fma,bmi,bmi2,lzcnt,popcnt,"                                                              \
+    "avx512f,avx512bw,avx512cd,avx512dq,avx512vl"
+#pragma clang attribute push(__attribute__((target(FEATURES))), apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("arch=x86-64-v4,prefer-vector-width=512")
+#pragma GCC target("avx2,fma,bmi,bmi2,lzcnt,popcnt")
+#pragma GCC target("avx512f,avx512bw,avx512cd,avx512dq,avx512vl,prefer-vector-width=512")
 #endif
 
 #define FN(name) name##_v4

@@ -5,6 +5,9 @@
 
 #include "fastrbm/core/bits.h"
 
+/* Colder than any state can tell from zero temperature, and still finite in single precision. */
+#define MAX_BETA 1e30
+
 const frbm_unit_t *frbm_unit(int unit) {
     switch (unit) {
     case FRBM_BERNOULLI:
@@ -34,7 +37,7 @@ int frbm_layer_check(const frbm_layer_t *layer, int dtype) {
 }
 
 int frbm_beta_ok(const frbm_unit_t *unit, double beta) {
-    return isfinite(beta) && (frbm_unit_is_discrete(unit) ? beta >= 0 : beta > 0);
+    return beta <= MAX_BETA && (frbm_unit_is_discrete(unit) ? beta >= 0 : beta > 0);
 }
 
 void frbm_state_gradient_of_bias(const frbm_layer_t *layer, int dtype,

@@ -81,11 +81,11 @@ static void energies_of_block(const frbm_rbm_t *rbm, const frbm_kernels_t *kerne
     }
 }
 
-static int check_states(const frbm_layer_t *layer, const frbm_array_t *states,
+static int check_states(const frbm_layer_t *layer, int dtype, const frbm_array_t *states,
                         frbm_where_t *where) {
     int rc = frbm_array_check(states, layer->n);
     for (size_t r = 0; rc == FRBM_OK && r < states->n_rows; ++r)
-        rc = frbm_states_check_row(layer, states, r, where);
+        rc = frbm_states_check_row(layer, dtype, states, r, where);
     return rc;
 }
 
@@ -106,16 +106,15 @@ static void energies(const frbm_rbm_t *rbm, const frbm_array_t *v, const frbm_ar
 }
 
 int frbm_rbm_energy_of(const frbm_rbm_t *rbm, const frbm_array_t *v, const frbm_array_t *h,
-                       double *out, frbm_where_t *where) {
-    frbm_exec_t exec;
+                       const frbm_exec_t *exec, double *out, frbm_where_t *where) {
     int rc = frbm_rbm_check_shape(rbm);
-    if (rc == FRBM_OK && (h == NULL || v == NULL || h->n_rows != v->n_rows || out == NULL))
+    if (rc == FRBM_OK &&
+        (h == NULL || v == NULL || h->n_rows != v->n_rows || out == NULL || exec == NULL))
         rc = FRBM_ERROR_ARGUMENT;
-    if (rc == FRBM_OK) rc = check_states(&rbm->visible, v, where);
-    if (rc == FRBM_OK) rc = check_states(&rbm->hidden, h, where);
+    if (rc == FRBM_OK) rc = check_states(&rbm->visible, rbm->dtype, v, where);
+    if (rc == FRBM_OK) rc = check_states(&rbm->hidden, rbm->dtype, h, where);
     if (rc < 0) return rc;
-    frbm_exec_init(&exec);
-    energies(rbm, v, h, 1, &exec, out);
+    energies(rbm, v, h, 1, exec, out);
     return FRBM_OK;
 }
 
@@ -124,21 +123,21 @@ int frbm_rbm_free_energy_of(const frbm_rbm_t *rbm, const frbm_array_t *v, double
     int rc = frbm_rbm_check_shape(rbm);
     if (rc == FRBM_OK && (v == NULL || out == NULL || exec == NULL)) rc = FRBM_ERROR_ARGUMENT;
     if (rc == FRBM_OK) rc = frbm_rbm_check_beta(rbm, beta);
-    if (rc == FRBM_OK) rc = check_states(&rbm->visible, v, where);
+    if (rc == FRBM_OK) rc = check_states(&rbm->visible, rbm->dtype, v, where);
     if (rc < 0) return rc;
     energies(rbm, v, NULL, beta, exec, out);
     return FRBM_OK;
 }
 
 int frbm_rbm_energy(const frbm_rbm_t *rbm, size_t n_chains, const void *v, const void *h,
-                    double *out) {
+                    const frbm_exec_t *exec, double *out) {
     const int rc = frbm_rbm_check_shape(rbm);
     if (rc < 0) return rc;
     const frbm_array_t va = frbm_array_contiguous(v, frbm_state_dtype(&rbm->visible, rbm->dtype),
                                                   n_chains, rbm->visible.n);
     const frbm_array_t ha = frbm_array_contiguous(h, frbm_state_dtype(&rbm->hidden, rbm->dtype),
                                                   n_chains, rbm->hidden.n);
-    return frbm_rbm_energy_of(rbm, &va, &ha, out, NULL);
+    return frbm_rbm_energy_of(rbm, &va, &ha, exec, out, NULL);
 }
 
 int frbm_rbm_free_energy(const frbm_rbm_t *rbm, size_t n_chains, const void *v, double beta,

@@ -1,5 +1,6 @@
 #include "states.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "fastrbm/core/bits.h"
@@ -15,13 +16,14 @@ size_t frbm_states_offset(const frbm_layer_t *layer, int dtype, size_t first) {
                                                          : first * frbm_real_size(dtype);
 }
 
-int frbm_states_check_row(const frbm_layer_t *layer, const frbm_array_t *array, size_t row,
-                          frbm_where_t *where) {
+int frbm_states_check_row(const frbm_layer_t *layer, int dtype, const frbm_array_t *array,
+                          size_t row, frbm_where_t *where) {
     const frbm_unit_t *unit = frbm_unit(layer->unit);
     for (size_t i = 0; i < layer->n; ++i) {
         const double x = frbm_array_get(array, row, i);
+        const double largest = dtype == FRBM_FLOAT32 ? FLT_MAX : DBL_MAX;
         const int ok =
-            frbm_unit_is_discrete(unit) ? x == unit->low || x == unit->high : isfinite(x) != 0;
+            frbm_unit_is_discrete(unit) ? x == unit->low || x == unit->high : fabs(x) <= largest;
         if (!ok) {
             if (where != NULL) {
                 where->row = row;
@@ -64,12 +66,8 @@ int frbm_states_load(const frbm_layer_t *layer, int dtype, const frbm_array_t *a
             ok = all_finite(row, dtype, layer->n);
         }
         if (!ok) {
-            /* Values that only overflow in the model's type are refused as well. */
-            if (frbm_states_check_row(layer, array, r, where) == FRBM_OK && where != NULL) {
-                where->row = r;
-                where->col = 0;
-                where->value = INFINITY;
-            }
+            const int rc = frbm_states_check_row(layer, dtype, array, r, where);
+            if (rc < 0) return rc;
             return FRBM_ERROR_STATE;
         }
     }

@@ -30,9 +30,10 @@ void frbm_states_store(const frbm_layer_t *layer, int dtype, size_t n_rows, cons
 /* Can states of this layer be written as out_dtype? */
 int frbm_states_can_store(const frbm_layer_t *layer, int out_dtype);
 
-/* Are all elements of a row states of the layer? FRBM_OK or FRBM_ERROR_STATE. */
-int frbm_states_check_row(const frbm_layer_t *layer, const frbm_array_t *array, size_t row,
-                          frbm_where_t *where);
+/* Are all elements of a row states of the layer, and finite in the model's type? FRBM_OK or
+ * FRBM_ERROR_STATE. */
+int frbm_states_check_row(const frbm_layer_t *layer, int dtype, const frbm_array_t *array,
+                          size_t row, frbm_where_t *where);
 
 /* The left operand of a product: states by rows, or, transposed, units by rows. */
 typedef struct {
