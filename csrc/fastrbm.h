@@ -107,7 +107,7 @@ enum {
 
 typedef struct {
     int unit;                                    /* FRBM_BERNOULLI, ... */
-    size_t n;                                    /* number of units */
+    size_t n;                                    /* number of units: rows of weights on its side */
     const void *parameters[FRBM_MAX_PARAMETERS]; /* n values each, of the model's type */
 } frbm_layer_t;
 
@@ -211,16 +211,17 @@ FRBM_MUST_CHECK int frbm_rbm_free_energy_of(const frbm_rbm_t *rbm, const frbm_ar
 
 /*
  * The units of one side given states of the other: out (rows, n) receives E[unit | given]
- * (key NULL) or a draw of row r, step rng->step (rng not NULL; out is then int8 or the model's
- * type, as out_dtype says). side is the side that is computed.
+ * (rng NULL) or a draw (rng not NULL; out is then int8 or real, as out_dtype says, and rng->step
+ * goes on by one). side is the side that is computed.
  */
 size_t frbm_rbm_conditional_workspace_size(const frbm_rbm_t *rbm, int side, size_t n_rows);
 FRBM_MUST_CHECK int frbm_rbm_conditional(const frbm_rbm_t *rbm, int side, const frbm_array_t *given,
                                          double beta, void *workspace, size_t size,
-                                         const frbm_exec_t *exec, const frbm_rng_t *rng, void *out,
+                                         const frbm_exec_t *exec, frbm_rng_t *rng, void *out,
                                          int out_dtype, frbm_where_t *where);
 
-/* One layer by itself: values (n_rows, n) of the given inputs or states, in C order. */
+/* One layer by itself: values (n_rows, n) of the given inputs or states, in C order. A draw takes
+ * rng->step on by one. */
 FRBM_MUST_CHECK int frbm_layer_log_weight(const frbm_layer_t *layer, int dtype, size_t n_rows,
                                           const double *states, double *out);
 FRBM_MUST_CHECK int frbm_layer_cgf(const frbm_layer_t *layer, int dtype, size_t n_rows,
@@ -233,7 +234,7 @@ FRBM_MUST_CHECK int frbm_layer_mean(const frbm_layer_t *layer, int dtype, size_t
                                     void *out);
 FRBM_MUST_CHECK int frbm_layer_sample(const frbm_layer_t *layer, int dtype, size_t n_rows,
                                       const void *inputs, double beta, const frbm_exec_t *exec,
-                                      const frbm_rng_t *rng, void *out, int out_dtype);
+                                      frbm_rng_t *rng, void *out, int out_dtype);
 
 /*
  * A Gibbs chain that keeps its packed weights and states between calls: for programs that take a
@@ -257,9 +258,10 @@ FRBM_MUST_CHECK int frbm_gibbs_init(frbm_gibbs_t *gibbs, const frbm_rbm_t *rbm, 
 size_t frbm_gibbs_clamp_size(const frbm_rbm_t *rbm, size_t n_rows);
 FRBM_MUST_CHECK int frbm_gibbs_clamp(frbm_gibbs_t *gibbs, const frbm_array_t *mask,
                                      void *mask_workspace, size_t size);
+/* After an error the states are not defined: load again. */
 FRBM_MUST_CHECK int frbm_gibbs_load(frbm_gibbs_t *gibbs, const frbm_array_t *visible,
                                     frbm_where_t *where);
-/* Every visible unit from its own bias. */
+/* Every visible unit from its own bias. Not a step: the first sweep after it is step rng->step. */
 FRBM_MUST_CHECK int frbm_gibbs_start(frbm_gibbs_t *gibbs, double beta, const frbm_exec_t *exec,
                                      const frbm_rng_t *rng);
 /* Returns FRBM_STOPPED when the poll asked to stop: rng->step tells how many sweeps were done. */
@@ -269,7 +271,10 @@ FRBM_MUST_CHECK int frbm_gibbs_run(frbm_gibbs_t *gibbs, size_t n_sweeps, double 
 FRBM_MUST_CHECK int frbm_gibbs_store(const frbm_gibbs_t *gibbs, int side, void *out, int out_dtype,
                                      ptrdiff_t row_stride, ptrdiff_t col_stride);
 
-/* Log pseudo-likelihood sum_i log p(v_i | all other v), nats, per row; discrete visible units.
+/* Two measures of a model. They draw from purposes of their own and leave rng->step alone, so that
+ * one rng gives the same numbers at every call.
+ *
+ * Log pseudo-likelihood sum_i log p(v_i | all other v), nats, per row; discrete visible units.
  * With a rng: one random unit a row, times the number of units (unbiased). O(rows N p), exact:
  * O(rows N p) for the flips too, each with one cgf. */
 size_t frbm_pseudo_likelihood_workspace_size(const frbm_rbm_t *rbm, int n_threads);
@@ -300,12 +305,14 @@ FRBM_MUST_CHECK int frbm_data_pack(const frbm_rbm_t *rbm, const frbm_array_t *ar
                                    frbm_where_t *where);
 
 /* Largest eigenvalue of <v v^T> on at most max_rows evenly spaced rows; buffer: 3 n_visible
- * doubles. Power iteration to a relative change of 1e-6, at most 200 rounds. */
+ * doubles. Power iteration to a relative change of 1e-6, at most 200 rounds, polled after each. */
 FRBM_MUST_CHECK int frbm_data_leading_eigenvalue(const frbm_rbm_t *rbm, const frbm_data_t *data,
-                                                 size_t max_rows, double *buffer, double *out);
+                                                 size_t max_rows, double *buffer,
+                                                 const frbm_exec_t *exec, double *out);
 
-/* What does not move in training: FRBM_FREEZE_WEIGHTS, and the layers' parameters. */
-enum { FRBM_FREEZE_WEIGHTS = 1, FRBM_FREEZE_VISIBLE = 2, FRBM_FREEZE_HIDDEN = 4 };
+/* What does not move in training: the weights, or learned parameter k of a side's layer. */
+#define FRBM_FREEZE_WEIGHTS 1
+#define FRBM_FREEZE(side, k) (2 << ((side) * FRBM_MAX_PARAMETERS + (k)))
 
 typedef struct {
     size_t k; /* sweeps of the negative phase */
@@ -316,7 +323,7 @@ typedef struct {
     double momentum; /* velocity = momentum velocity + gradient - weight_decay W */
     double weight_decay;
     double max_norm; /* largest Euclidean norm of the gradient; 0: no limit */
-    int frozen;      /* bits of FRBM_FREEZE_* */
+    int frozen;      /* FRBM_FREEZE_WEIGHTS | FRBM_FREEZE(...) */
 } frbm_train_options_t;
 
 /*
@@ -325,7 +332,7 @@ typedef struct {
  *     gradient = <v E[h|v]>_batch - <v_k E[h|v_k]>_chains,   parameter += learning_rate velocity.
  *
  * The model's arrays, which must be writable, receive the current parameters at the end of every
- * epoch, at a stop, and at every divergence check (each 256 updates), so that they always hold the
+ * epoch, at a stop, and at every divergence check (at most 256 updates apart), so that they always hold the
  * last good state. frbm_train_epoch reads them at its start.
  */
 typedef struct {

@@ -14,8 +14,6 @@ import logging
 import pathlib
 import sys
 
-import numpy
-
 from . import _lib, datasets, hopfield
 from .errors import DependentPatternsWarning, DivergenceError, FileFormatError, Interrupted
 from .evaluation import pseudo_likelihood
@@ -98,7 +96,7 @@ def show_config(*, mode="stdout"):
     build = _lib.build_info()
     config = {
         "version": __version__,
-        "numpy": numpy.__version__,
+        "numpy": importlib.metadata.version("numpy"),
         "compiler": build["compiler"],
         "openmp": build["openmp"],
         "simd": _lib.simd_level(),

@@ -5,6 +5,7 @@ Results go to standard output, messages to standard error. Exit codes: 0 done, 1
 """
 
 import argparse
+import contextlib
 import inspect
 import os
 import sys
@@ -19,6 +20,9 @@ from .model import RBM
 from .sampling import sample
 from .terminal import ProgressLine
 from .training import train_cd
+
+#: How an .npy file starts.
+NPY_MAGIC = b"\x93NUMPY"
 
 EXAMPLES = {
     "fastrbm": """\
@@ -168,29 +172,39 @@ COMMANDS = {"demo": _demo, "info": _info, "train": _train, "sample": _sample}
 
 def _read_rows(path, key=None, threshold=None):
     """Read one array from an .npy file, or from an .npz where `key` names it."""
-    try:
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError:
-        raise
-    except Exception as error:  # damage surfaces as almost anything
-        raise ValueError(f"{path!r} is not an .npy or .npz file of numbers: {error}") from error
-    if isinstance(loaded, np.ndarray):
-        if key is not None:
-            raise ValueError(f"{path!r} is an .npy file and has no key {key!r}")
-        array = loaded
-    else:
-        with loaded:
-            names = loaded.files
-            if key is None and len(names) == 1:
-                key = names[0]
-            if key not in names:
-                wanted = "choose an array by its key" if key is None else f"there is no {key!r}"
-                raise ValueError(f"{path!r} holds {', '.join(names) or 'nothing'}: {wanted}")
-            try:
-                array = loaded[key]
-            except Exception as error:
-                raise ValueError(f"{path!r} is damaged: {error}") from error
+    with open(path, "rb") as file:
+        if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
+            if key is not None:
+                raise ValueError(f"{path!r} is an .npy file and has no key {key!r}")
+            with _explained(path):
+                array = np.load(path, mmap_mode="r", allow_pickle=False)
+        else:
+            file.seek(0)
+            with _explained(path):
+                archive = np.load(file, allow_pickle=False)
+            key = _chosen(path, key, archive.files)
+            with _explained(path):
+                array = archive[key]
     return array if threshold is None else array >= threshold
+
+
+def _chosen(path, key, names):
+    """Return the key of the array to read: the one asked for, or the only one."""
+    if key is None and len(names) == 1:
+        return names[0]
+    if key not in names:
+        wanted = "choose an array by its key" if key is None else f"there is no {key!r}"
+        raise ValueError(f"{path!r} holds {', '.join(names) or 'nothing'}: {wanted}")
+    return key
+
+
+@contextlib.contextmanager
+def _explained(path):
+    """Say of which file it is that NumPy could not read: damage surfaces as almost any error."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{path!r} is not an .npy or .npz file of numbers: {error}") from error
 
 
 def _last_metrics(history):

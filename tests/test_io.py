@@ -172,6 +172,15 @@ def test_lies_under_a_good_checksum(offset, code, value):
         RBM.from_bytes(sealed(block))
 
 
+@pytest.mark.parametrize(("n", "p"), [(4, 2**62), (2, 2**62), (2**62, 4), (2**62, 2**62)])
+def test_sizes_that_agree_modulo_64_bits(n, p):
+    """Byte counts that wrap around to those of the block."""
+    size = 56 + 4 * (n % 2**62) + 4 * (p % 2**62)  # 4 n p wraps to 0
+    header = struct.pack("<8sIIIIQQQQ", b"FRBMRBM\0", 1, 0, 1, 1, n, p, size, 0)
+    with pytest.raises(FileFormatError):
+        RBM.from_bytes(sealed(header + bytes(size - 56)))
+
+
 def test_the_seal_itself_is_right():
     block = model().to_bytes()
     assert sealed(block) == block

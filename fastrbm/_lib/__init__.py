@@ -8,6 +8,7 @@ level (the best of the machine, or FASTRBM_SIMD).
 
 import contextlib
 import functools
+import importlib.util
 import itertools
 import os
 import sys
@@ -23,10 +24,11 @@ def _on_command_line():
 try:
     from fastrbm._lib import core
 except ImportError as error:
+    built = importlib.util.find_spec("fastrbm._lib.core") is not None
     message = (
         "fastrbm's compiled module is missing: run `python -m pip install -e .` in the checkout "
-        f"(or `python -m pip install fastrbm`) and try again ({error})"
-    )
+        "(or `python -m pip install fastrbm`) and try again"
+    ) + (f" ({error})" if built else "")
     if _on_command_line():  # a sentence, not a traceback: the package is imported before its cli
         sys.exit(message)
     raise ImportError(message) from error
@@ -130,21 +132,16 @@ def _executor(level, n_threads):
     return core.Exec(level, n_threads)
 
 
-def executor(n_threads=None, poll=None):
-    """How to run a call: the SIMD level in use, a number of threads, a poll function.
+def executor(n_threads=None):
+    """How to run a call: the SIMD level in use and a number of threads.
 
     Parameters
     ----------
     n_threads : int or None
         None: the machine (OMP_NUM_THREADS, else affinity and cgroup). Negative, as in
         scikit-learn: all + 1 + n_threads.
-    poll : callable, optional
-        Called at most every 50 ms by the calling thread; a true result asks to stop.
     """
-    threads = _n_threads(n_threads)
-    if poll is None:
-        return _executor(simd_level(), threads)
-    return core.Exec(simd_level(), threads, poll)
+    return _executor(simd_level(), _n_threads(n_threads))
 
 
 def build_info():

@@ -13,7 +13,6 @@ from fastrbm._lib.frbm cimport (
 
 cdef class Exec:
     cdef frbm_exec_t c
-    cdef readonly object poll
 
 cdef class Layer:
     cdef frbm_layer_t c
@@ -29,6 +28,7 @@ cdef class Rbm:
     cdef readonly Layer hidden
     cdef readonly object weights
     cdef Layer layer(self, int side)
+    cdef double work(self)
     cdef one_side(self, Exec exec, str side, given, double beta, const frbm_rng_t *rng, out,
                   int dtype)
 

@@ -223,13 +223,12 @@ def simd_levels():
 
 
 cdef class Exec:
-    """A SIMD level, a number of threads and a poll function."""
+    """A SIMD level and a number of threads."""
 
-    def __init__(self, str simd, int n_threads, poll=None):
+    def __init__(self, str simd, int n_threads):
         frbm.frbm_exec_init(&self.c)
         check_status(frbm.frbm_exec_set_simd(&self.c, simd.encode()))
         self.c.n_threads = n_threads
-        self.poll = poll
 
     @property
     def n_threads(self):
@@ -241,15 +240,14 @@ cdef class Exec:
 
 
 cdef class Poll:
-    """One long call's poll: signals first, then the user's function; keeps what they raise."""
+    """One long call's poll: what signal handlers raise stops it, and is kept."""
 
-    cdef object function
     cdef object error
 
     cdef int ask(self) noexcept:
         try:
             PyErr_CheckSignals()
-            return self.function is not None and bool(self.function())
+            return 0
         except BaseException as error:
             self.error = error
             return 1
@@ -262,7 +260,6 @@ cdef int ask_python(void *context) noexcept nogil:
 
 cdef frbm_exec_t polled(Exec exec, Poll poll):
     cdef frbm_exec_t c = exec.c
-    poll.function = exec.poll
     c.poll = ask_python
     c.poll_context = <void *>poll
     return c
@@ -351,12 +348,6 @@ cdef dict UNITS = {
     "spin": frbm.FRBM_SPIN,
     "gaussian": frbm.FRBM_GAUSSIAN,
 }
-
-
-def unit_parameters(str unit):
-    """Names of the parameters of a unit type, in order."""
-    cdef const frbm_unit_t *u = frbm_unit(UNITS[unit])
-    return tuple(u.parameter_names[k].decode() for k in range(u.n_parameters))
 
 
 def unit_states(str unit):
@@ -456,6 +447,30 @@ cdef int side_of(str side) except -1:
     raise ValueError(f"a side is 'visible' or 'hidden', not {side!r}")
 
 
+# Multiply-adds between two looks at signals: some tens of milliseconds.
+cdef double CHUNK_WORK = 2e9
+
+
+cdef size_t chunk_rows(double work_per_row):
+    """Rows of a call that signals need not interrupt, in whole blocks of 64."""
+    return 64 * (1 + <size_t>(CHUNK_WORK / work_per_row / 64))
+
+
+cdef frbm_array_t rows_from(const frbm_array_t *array, size_t first, size_t most) noexcept:
+    """At most so many rows of an array from `first` on."""
+    cdef frbm_array_t part = array[0]
+    part.data = <const char *>array.data + <ptrdiff_t>first * array.row_stride
+    part.n_rows = min(most, array.n_rows - first)
+    return part
+
+
+cdef int check_chunk(int rc, frbm_where_t *where, size_t first) except? -1:
+    """check_states for rows that start at `first`, and a look at signals."""
+    where.row += first
+    check_states(rc, where)
+    return PyErr_CheckSignals()
+
+
 cdef class Rbm:
     """A view of a model: two layers and weights (n_visible, n_hidden), kept alive."""
 
@@ -479,44 +494,65 @@ cdef class Rbm:
             rc = frbm.frbm_rbm_check(&self.c)
         return rc == frbm.FRBM_OK
 
+    cdef double work(self):
+        return <double>self.c.visible.n * <double>self.c.hidden.n
+
     def energy(self, Exec exec, v, h, out):
         """E(v, h) of every row, to float64 (rows,)."""
         cdef View a = states_view(v, self.c.visible.n)
         cdef View b = states_view(h, self.c.hidden.n)
         cdef View o = output(out, 1, a.c.n_rows, frbm.FRBM_FLOAT64)
+        cdef frbm_array_t pa, pb
         cdef frbm_where_t where
+        cdef size_t first, most = chunk_rows(self.work())
         cdef int rc
-        with nogil:
-            rc = frbm.frbm_rbm_energy_of(&self.c, &a.c, &b.c, &exec.c, <double *>o.buffer.buf,
-                                         &where)
-        check_states(rc, &where)
+        if a.c.n_rows != b.c.n_rows:
+            raise ValueError("visible and hidden states need equally many rows")
+        for first in range(0, a.c.n_rows, most):
+            pa, pb = rows_from(&a.c, first, most), rows_from(&b.c, first, most)
+            with nogil:
+                rc = frbm.frbm_rbm_energy_of(&self.c, &pa, &pb, &exec.c,
+                                             <double *>o.buffer.buf + first, &where)
+            check_chunk(rc, &where, first)
 
     def free_energy(self, Exec exec, v, double beta, out):
         """-log of the integral over h of exp(-beta E) of every row, to float64 (rows,)."""
         cdef View a = states_view(v, self.c.visible.n)
         cdef View o = output(out, 1, a.c.n_rows, frbm.FRBM_FLOAT64)
+        cdef frbm_array_t part
         cdef frbm_where_t where
+        cdef size_t first, most = chunk_rows(self.work())
         cdef int rc
-        with nogil:
-            rc = frbm.frbm_rbm_free_energy_of(&self.c, &a.c, beta, &exec.c,
-                                              <double *>o.buffer.buf, &where)
-        check_states(rc, &where)
+        for first in range(0, a.c.n_rows, most):
+            part = rows_from(&a.c, first, most)
+            with nogil:
+                rc = frbm.frbm_rbm_free_energy_of(&self.c, &part, beta, &exec.c,
+                                                  <double *>o.buffer.buf + first, &where)
+            check_chunk(rc, &where, first)
 
     cdef one_side(self, Exec exec, str side, given, double beta, const frbm_rng_t *rng, out,
                   int dtype):
+        """Means (rng NULL) or draws; row r of the call is row r of the random numbers."""
         cdef int s = side_of(side), rc
         cdef View g = states_view(given, self.layer(1 - s).c.n)
         cdef View o = output(out, g.c.n_rows, self.layer(s).c.n, dtype)
+        cdef frbm_array_t part
+        cdef frbm_rng_t rows_rng
         cdef frbm_where_t where
-        cdef size_t size = frbm.frbm_rbm_conditional_workspace_size(&self.c, s, g.c.n_rows)
-        cdef void *workspace = PyMem_RawMalloc(size)
-        if workspace == NULL:
-            raise MemoryError(f"{size} bytes could not be had")
-        with nogil:
-            rc = frbm.frbm_rbm_conditional(&self.c, s, &g.c, beta, workspace, size, &exec.c, rng,
-                                           o.buffer.buf, o.c.dtype, &where)
-            PyMem_RawFree(workspace)
-        check_states(rc, &where)
+        cdef size_t first, most = min(g.c.n_rows, chunk_rows(self.work()))
+        cdef Memory memory = Memory(
+            frbm.frbm_rbm_conditional_workspace_size(&self.c, s, most))
+        for first in range(0, g.c.n_rows, most):
+            part = rows_from(&g.c, first, most)
+            if rng != NULL:
+                rows_rng = rng[0]
+                rows_rng.first_chain += first
+            with nogil:
+                rc = frbm.frbm_rbm_conditional(
+                    &self.c, s, &part, beta, memory.p, memory.size, &exec.c,
+                    NULL if rng == NULL else &rows_rng,
+                    <char *>o.buffer.buf + <ptrdiff_t>first * o.c.row_stride, o.c.dtype, &where)
+            check_chunk(rc, &where, first)
 
     def mean(self, Exec exec, str side, given, double beta, out):
         """E[side | given], to the model's type (rows, n)."""
@@ -535,16 +571,21 @@ cdef class Rbm:
             frbm.frbm_pseudo_likelihood_workspace_size(&self.c, exec.c.n_threads))
         out = np.empty(a.c.n_rows)
         cdef View o = output(out, 1, a.c.n_rows, frbm.FRBM_FLOAT64)
+        cdef frbm_array_t part
         cdef frbm_rng_t rng
         cdef frbm_where_t where
+        # A flip costs a cgf, some thirty multiply-adds, for every hidden unit.
+        cdef size_t first, most = chunk_rows(self.work() * (32 if exact else 1))
         cdef int rc
-        frbm.frbm_rng_init(&rng, key, 0)
-        rng.step = step
-        with nogil:
-            rc = frbm.frbm_pseudo_likelihood(&self.c, &a.c, memory.p, memory.size, &exec.c,
-                                             NULL if exact else &rng, <double *>o.buffer.buf,
-                                             &where)
-        check_states(rc, &where)
+        for first in range(0, a.c.n_rows, most):
+            part = rows_from(&a.c, first, most)
+            frbm.frbm_rng_init(&rng, key, first)
+            rng.step = step
+            with nogil:
+                rc = frbm.frbm_pseudo_likelihood(&self.c, &part, memory.p, memory.size, &exec.c,
+                                                 NULL if exact else &rng,
+                                                 <double *>o.buffer.buf + first, &where)
+            check_chunk(rc, &where, first)
         return out
 
     def reconstruction_error(self, Exec exec, v, uint64_t key, uint64_t step=0):
@@ -554,15 +595,20 @@ cdef class Rbm:
             frbm.frbm_reconstruction_workspace_size(&self.c, exec.c.n_threads))
         out = np.empty(a.c.n_rows)
         cdef View o = output(out, 1, a.c.n_rows, frbm.FRBM_FLOAT64)
+        cdef frbm_array_t part
         cdef frbm_rng_t rng
         cdef frbm_where_t where
+        cdef size_t first, most = chunk_rows(2 * self.work())
         cdef int rc
-        frbm.frbm_rng_init(&rng, key, 0)
-        rng.step = step
-        with nogil:
-            rc = frbm.frbm_reconstruction_error(&self.c, &a.c, memory.p, memory.size, &exec.c,
-                                                &rng, <double *>o.buffer.buf, &where)
-        check_states(rc, &where)
+        for first in range(0, a.c.n_rows, most):
+            part = rows_from(&a.c, first, most)
+            frbm.frbm_rng_init(&rng, key, first)
+            rng.step = step
+            with nogil:
+                rc = frbm.frbm_reconstruction_error(&self.c, &part, memory.p, memory.size,
+                                                    &exec.c, &rng,
+                                                    <double *>o.buffer.buf + first, &where)
+            check_chunk(rc, &where, first)
         return out
 
     def to_bytes(self):
@@ -713,23 +759,34 @@ cdef class Data:
     def nbytes(self):
         return self.memory.size if self.c.packed else 0
 
-    def leading_eigenvalue(self, size_t max_rows):
+    def leading_eigenvalue(self, Exec exec, size_t max_rows):
         """Largest eigenvalue of <v v^T> on at most max_rows evenly spaced rows."""
         cdef Memory buffer = Memory(3 * self.rbm.c.visible.n * sizeof(double))
+        cdef Poll poll = Poll.__new__(Poll)
+        cdef frbm_exec_t c = polled(exec, poll)
         cdef double value
         cdef int rc
         with nogil:
             rc = frbm.frbm_data_leading_eigenvalue(&self.rbm.c, &self.c, max_rows,
-                                                   <double *>buffer.p, &value)
+                                                   <double *>buffer.p, &c, &value)
         check_status(rc)
+        if poll.error is not None:
+            raise poll.error
         return value
 
 
-cdef dict FREEZE = {
-    "weights": frbm.FRBM_FREEZE_WEIGHTS,
-    "visible_bias": frbm.FRBM_FREEZE_VISIBLE,
-    "hidden_bias": frbm.FRBM_FREEZE_HIDDEN,
-}
+cdef int freeze_bits(Rbm rbm, names):
+    """Bits of what does not move; parameters that are never learned need none."""
+    cdef int bits = frbm.FRBM_FREEZE_WEIGHTS if "weights" in names else 0
+    cdef const frbm_unit_t *u
+    for side in (frbm.FRBM_VISIBLE, frbm.FRBM_HIDDEN):
+        u = frbm_unit(rbm.layer(side).c.unit)
+        for k in range(u.n_learned):
+            name = ("hidden_" if side == frbm.FRBM_HIDDEN else "visible_") + (
+                u.parameter_names[k].decode())
+            if name in names:
+                bits |= frbm.FRBM_FREEZE(side, k)
+    return bits
 
 
 cdef class Trainer:
@@ -748,9 +805,7 @@ cdef class Trainer:
         o.k, o.batch_size, o.n_chains = k, batch_size, n_chains if persistent else 0
         o.persistent, o.samples = persistent, samples
         o.momentum, o.weight_decay, o.max_norm = momentum, weight_decay, max_norm
-        o.frozen = 0
-        for name in frozen:
-            o.frozen |= <int>FREEZE[name]
+        o.frozen = freeze_bits(rbm, frozen)
         self.rbm, self.data = rbm, data
         self.memory = Memory(frbm.frbm_train_workspace_size(&rbm.c, &data.c, &o, n_threads))
         check_status(frbm.frbm_train_init(&self.c, &rbm.c, &data.c, &o, n_threads, self.memory.p,

@@ -9,7 +9,8 @@ cdef extern from "fastrbm.h" nogil:
     int FRBM_FLOAT32, FRBM_FLOAT64, FRBM_INT8, FRBM_UINT8, FRBM_INT16, FRBM_UINT16
     int FRBM_INT32, FRBM_UINT32, FRBM_INT64, FRBM_UINT64
     int FRBM_VISIBLE, FRBM_HIDDEN
-    int FRBM_FREEZE_WEIGHTS, FRBM_FREEZE_VISIBLE, FRBM_FREEZE_HIDDEN
+    int FRBM_FREEZE_WEIGHTS
+    int FRBM_FREEZE(int side, int k)
     int FRBM_MAX_PARAMETERS
 
     const char *frbm_strerror(int code)
@@ -105,7 +106,7 @@ cdef extern from "fastrbm.h" nogil:
     size_t frbm_rbm_conditional_workspace_size(const frbm_rbm_t *rbm, int side, size_t n_rows)
     int frbm_rbm_conditional(const frbm_rbm_t *rbm, int side, const frbm_array_t *given,
                              double beta, void *workspace, size_t size, const frbm_exec_t *exec,
-                             const frbm_rng_t *rng, void *out, int out_dtype,
+                             frbm_rng_t *rng, void *out, int out_dtype,
                              frbm_where_t *where)
 
     int frbm_layer_log_weight(const frbm_layer_t *layer, int dtype, size_t n_rows,
@@ -118,7 +119,7 @@ cdef extern from "fastrbm.h" nogil:
                         double beta, const frbm_exec_t *exec, void *out)
     int frbm_layer_sample(const frbm_layer_t *layer, int dtype, size_t n_rows,
                           const void *inputs, double beta, const frbm_exec_t *exec,
-                          const frbm_rng_t *rng, void *out, int out_dtype)
+                          frbm_rng_t *rng, void *out, int out_dtype)
 
     int frbm_gibbs_init(frbm_gibbs_t *gibbs, const frbm_rbm_t *rbm, size_t n_chains,
                         void *workspace, size_t size)
@@ -146,7 +147,8 @@ cdef extern from "fastrbm.h" nogil:
     int frbm_data_pack(const frbm_rbm_t *rbm, const frbm_array_t *array, uint64_t *bits,
                        frbm_where_t *where)
     int frbm_data_leading_eigenvalue(const frbm_rbm_t *rbm, const frbm_data_t *data,
-                                     size_t max_rows, double *buffer, double *out)
+                                     size_t max_rows, double *buffer,
+                                     const frbm_exec_t *exec, double *out)
     size_t frbm_train_workspace_size(const frbm_rbm_t *rbm, const frbm_data_t *data,
                                      const frbm_train_options_t *options, int n_threads)
     int frbm_train_init(frbm_train_t *train, const frbm_rbm_t *rbm, const frbm_data_t *data,

@@ -8,6 +8,7 @@ cdef extern from "fastrbm/layers/unit.h" nogil:
     ctypedef struct frbm_unit_t:
         const char *name
         int n_parameters
+        int n_learned
         const char *parameter_names[4]
         double low
         double high

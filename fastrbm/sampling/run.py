@@ -28,7 +28,7 @@ def provenance(executor, key, seconds, **more):
         "simd": executor.simd,
         "n_threads": executor.n_threads,
         "seconds": seconds,
-        "versions": _versions(),
+        "versions": dict(_versions()),
         **more,
     }
 

@@ -14,9 +14,6 @@ from .._lib import core
 from .loop import train
 from .settings import Settings
 
-#: Parameters that the trainer in C can hold still; precisions never move.
-TRAINABLE = frozenset({"weights", "visible_bias", "hidden_bias"})
-
 
 @dataclasses.dataclass
 class ContrastiveDivergence:
@@ -70,7 +67,7 @@ class ContrastiveDivergence:
             settings.momentum,
             settings.weight_decay,
             settings.max_norm or 0.0,
-            frozen & TRAINABLE,
+            frozen,
             n_threads,
         )
         if chains is not None:

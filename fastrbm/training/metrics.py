@@ -124,7 +124,7 @@ class Metrics:
         held_out = settings.validation_data
         if held_out is not None:
             held_out = validation.table("validation_data", held_out, start.rbm.n_visible)
-            scan = finite_scan("validation_data", held_out, np.finfo(start.rbm.dtype).max)
+            scan = finite_scan("validation_data", held_out, float(np.finfo(start.rbm.dtype).max))
             fractions = check_states(
                 "validation_data", held_out, scan, start.rbm.visible, start.probabilities
             )

@@ -8,7 +8,7 @@ BOUNDED_RATE = 0.05
 EIGENVALUE_ROWS = 10_000
 
 
-def learning_rate(setting, rbm, data):
+def learning_rate(setting, rbm, data, executor):
     """Return the rate as a function of the epoch.
 
     Parameters
@@ -20,6 +20,7 @@ def learning_rate(setting, rbm, data):
         0.05 otherwise.
     rbm : RBM
     data : fastrbm._lib.core.Data
+    executor : fastrbm._lib.core.Exec
 
     Returns
     -------
@@ -31,18 +32,18 @@ def learning_rate(setting, rbm, data):
     >>> import fastrbm
     >>> from fastrbm.training.rate import learning_rate
     >>> rbm = fastrbm.RBM(fastrbm.Bernoulli(4), fastrbm.Bernoulli(2))
-    >>> learning_rate(None, rbm, None)(1)
+    >>> learning_rate(None, rbm, None, None)(1)
     0.05
     """
     if callable(setting):
         return lambda epoch: validation.number(f"learning_rate({epoch})", setting(epoch), minimum=0)
-    rate = _default(rbm, data) if setting is None else setting
+    rate = _default(rbm, data, executor) if setting is None else setting
     return lambda epoch: rate
 
 
-def _default(rbm, data):
+def _default(rbm, data, executor):
     if not rbm.hidden.bounded:
-        largest = data.leading_eigenvalue(EIGENVALUE_ROWS)
+        largest = data.leading_eigenvalue(executor, EIGENVALUE_ROWS)
         # Data that are all zero have no eigenvalue to be stable against.
         return 0.5 * _smallest_precision(rbm.hidden) / largest if largest > 0 else BOUNDED_RATE
     if not rbm.visible.bounded:

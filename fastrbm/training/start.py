@@ -65,7 +65,7 @@ def prepare(data, settings, key):
     RBM(Bernoulli(2, bias=-1.609..1.609), Bernoulli(3), dtype=float32)
     """
     dtype = settings.dtype or (DEFAULT_DTYPE if settings.model is None else settings.model.dtype)
-    scan = finite_scan("data", data, np.finfo(dtype).max)
+    scan = finite_scan("data", data, float(np.finfo(dtype).max))
     if settings.model is not None:
         rbm = _given_model(data, settings)
         fixed = set()

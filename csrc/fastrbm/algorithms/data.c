@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "fastrbm/core/bits.h"
+#include "fastrbm/core/poll.h"
 #include "fastrbm/rbm/check.h"
 #include "fastrbm/rbm/states.h"
 
@@ -37,15 +38,20 @@ static void load_row(const frbm_rbm_t *rbm, const frbm_data_t *data, size_t row,
 }
 
 int frbm_data_leading_eigenvalue(const frbm_rbm_t *rbm, const frbm_data_t *data, size_t max_rows,
-                                 double *buffer, double *out) {
-    if (rbm == NULL || data == NULL || buffer == NULL || out == NULL || data->n_rows == 0 ||
-        max_rows == 0)
+                                 double *buffer, const frbm_exec_t *exec, double *out) {
+    if (rbm == NULL || data == NULL || buffer == NULL || exec == NULL || out == NULL ||
+        data->n_rows == 0 || max_rows == 0)
+        return FRBM_ERROR_ARGUMENT;
+    const int rc = frbm_rbm_check_shape(rbm);
+    if (rc < 0) return rc;
+    if (data->packed ? data->bits == NULL : data->values.n_rows != data->n_rows)
         return FRBM_ERROR_ARGUMENT;
     const size_t n = rbm->visible.n;
     const size_t rows = data->n_rows < max_rows ? data->n_rows : max_rows;
     double *x = buffer, *y = buffer + n, *v = buffer + 2 * n, quotient = 0;
     /* No direction is favoured by symmetry, and none is orthogonal to all of it but by chance. */
     for (size_t i = 0; i < n; ++i) x[i] = 1 + 0.5 * sin((double)(i + 1));
+    frbm_poll_t poll = frbm_poll_start(exec);
     for (int round = 0; round < MAX_ROUNDS; ++round) {
         double norm = 0, last = quotient;
         for (size_t i = 0; i < n; ++i) norm += x[i] * x[i];
@@ -59,6 +65,7 @@ int frbm_data_leading_eigenvalue(const frbm_rbm_t *rbm, const frbm_data_t *data,
             for (size_t i = 0; i < n; ++i) dot += v[i] * x[i];
             for (size_t i = 0; i < n; ++i) y[i] += dot * v[i];
         }
+        if (frbm_poll(&poll)) return FRBM_STOPPED;
         quotient = 0;
         for (size_t i = 0; i < n; ++i) quotient += x[i] * y[i];
         quotient /= (double)rows;

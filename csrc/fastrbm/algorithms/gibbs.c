@@ -18,6 +18,8 @@
 #define ROUND_SECONDS 0.01
 /* Chains that one thread advances at a time. */
 #define BLOCK_CHAINS 64
+/* Chains that a thread takes for itself at least: fewer would build tables for too few rows. */
+#define MIN_CHAINS 16
 /* A sweep of more multiply-adds than this takes tens of milliseconds: it is polled between blocks
  * of chains, and undone where it is stopped, so that all chains have made the same sweeps. */
 #define LONG_SWEEP 2e9
@@ -208,19 +210,18 @@ static void run_team(const frbm_gibbs_t *g, size_t n_sweeps, double beta, const 
                      const frbm_rng_t *rng, int together, frbm_team_t team, progress_t *p) {
     const frbm_team_t alone = frbm_team_alone();
     _Alignas(FRBM_ALIGNMENT) char scratch[BLOCK_CHAINS * FRBM_TILE * sizeof(double)];
-    const size_t n_blocks = (g->n_chains + BLOCK_CHAINS - 1) / BLOCK_CHAINS;
-    const size_t first = together ? 0 : frbm_team_begin(&team, n_blocks);
-    const size_t last = together ? n_blocks : frbm_team_end(&team, n_blocks);
+    const size_t first = together ? 0 : frbm_team_begin(&team, g->n_chains);
+    const size_t last = together ? g->n_chains : frbm_team_end(&team, g->n_chains);
     while (p->done < n_sweeps && !atomic_load(&p->stopped)) {
         const size_t round = p->round, done = p->done;
         const double start = frbm_seconds();
-        for (size_t b = first; b < last; ++b) {
-            const size_t begin = b * BLOCK_CHAINS, left = g->n_chains - begin;
+        for (size_t begin = first; begin < last; begin += BLOCK_CHAINS) {
+            const size_t end = last - begin < BLOCK_CHAINS ? last : begin + BLOCK_CHAINS;
             for (size_t s = 0; s < round; ++s)
-                sweep(g, begin, begin + (left < BLOCK_CHAINS ? left : BLOCK_CHAINS), beta,
-                      rng->step + done + s, exec, rng, together ? &team : &alone, scratch);
-            if (g->backup == NULL || together) continue; /* few chains: their sweeps are short */
-            if (team.thread == 0 && b + 1 < last && frbm_poll(&p->poll)) {
+                sweep(g, begin, end, beta, rng->step + done + s, exec, rng,
+                      together ? &team : &alone, scratch);
+            if (g->backup == NULL || together) continue;
+            if (team.thread == 0 && end < last && frbm_poll(&p->poll)) {
                 p->undo = 1;
                 atomic_store(&p->stopped, 1);
             }
@@ -239,9 +240,11 @@ int frbm_gibbs_run(frbm_gibbs_t *gibbs, size_t n_sweeps, double beta, const frbm
     if (rc < 0) return rc;
     if (n_sweeps == 0) return FRBM_OK;
 
-    const int n_threads = frbm_team_size(
-        exec->n_threads, (double)n_sweeps * sweep_work(&gibbs->rbm, gibbs->n_chains));
-    const int together = gibbs->n_chains < (size_t)n_threads * BLOCK_CHAINS;
+    /* Together, the threads meet twice a sweep, which only large models are worth. */
+    const int together = gibbs->n_chains < (size_t)exec->n_threads * MIN_CHAINS;
+    const double work = sweep_work(&gibbs->rbm, gibbs->n_chains);
+    const int n_threads =
+        frbm_team_size(exec->n_threads, together ? work : (double)n_sweeps * work);
     progress_t progress = {
         .barrier = {0, 0}, .poll = frbm_poll_start(exec), .round = 1, .stopped = 0};
     if (gibbs->backup != NULL) back_up(gibbs);
@@ -281,6 +284,8 @@ int frbm_gibbs_sample(const frbm_rbm_t *rbm, size_t n_chains, size_t n_sweeps, d
                                                      n_chains, rbm->visible.n);
     rc = frbm_gibbs_load(&gibbs, &start, NULL);
     if (rc < 0) return rc;
+    if (rng == NULL) return FRBM_ERROR_ARGUMENT;
+    const uint64_t before = rng->step;
     rc = frbm_gibbs_run(&gibbs, n_sweeps, beta, exec, rng);
     if (rc < 0) return rc;
     const int sides[2] = {FRBM_VISIBLE, FRBM_HIDDEN};
@@ -289,7 +294,7 @@ int frbm_gibbs_sample(const frbm_rbm_t *rbm, size_t n_chains, size_t n_sweeps, d
         const frbm_layer_t *layer = frbm_rbm_layer(rbm, sides[s]);
         const int dtype = frbm_state_dtype(layer, rbm->dtype);
         const ptrdiff_t item = (ptrdiff_t)frbm_dtype_size(dtype);
-        if (outs[s] == NULL || n_sweeps == 0) continue;
+        if (outs[s] == NULL || rng->step == before) continue; /* no sweep: nothing is new */
         const int stored =
             frbm_gibbs_store(&gibbs, sides[s], outs[s], dtype, (ptrdiff_t)layer->n * item, item);
         if (stored < 0) return stored;

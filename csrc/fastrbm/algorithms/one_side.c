@@ -19,9 +19,9 @@ size_t frbm_rbm_conditional_workspace_size(const frbm_rbm_t *rbm, int side, size
 }
 
 int frbm_rbm_conditional(const frbm_rbm_t *rbm, int side, const frbm_array_t *given, double beta,
-                         void *workspace, size_t size, const frbm_exec_t *exec,
-                         const frbm_rng_t *rng, void *out, int out_dtype, frbm_where_t *where) {
-    int rc = frbm_rbm_check_shape(rbm);
+                         void *workspace, size_t size, const frbm_exec_t *exec, frbm_rng_t *rng,
+                         void *out, int out_dtype, frbm_where_t *where) {
+    int rc = frbm_rbm_check(rbm);
     if (rc == FRBM_OK &&
         (given == NULL || exec == NULL || (side != FRBM_VISIBLE && side != FRBM_HIDDEN)))
         rc = FRBM_ERROR_ARGUMENT;
@@ -93,5 +93,6 @@ int frbm_rbm_conditional(const frbm_rbm_t *rbm, int side, const frbm_array_t *gi
                               (char *)out + (ptrdiff_t)row * out_stride, out_dtype, out_stride,
                               item);
     }
+    if (rng != NULL) rng->step++;
     return FRBM_OK;
 }

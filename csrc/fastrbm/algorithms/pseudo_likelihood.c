@@ -83,7 +83,7 @@ static void rows_of_block(const frbm_rbm_t *rbm, const frbm_array_t *v,
 int frbm_pseudo_likelihood(const frbm_rbm_t *rbm, const frbm_array_t *v, void *workspace,
                            size_t size, const frbm_exec_t *exec, const frbm_rng_t *rng, double *out,
                            frbm_where_t *where) {
-    int rc = frbm_rbm_check_shape(rbm);
+    int rc = frbm_rbm_check(rbm);
     if (rc == FRBM_OK && (exec == NULL || out == NULL)) rc = FRBM_ERROR_ARGUMENT;
     if (rc == FRBM_OK) rc = frbm_array_check(v, rbm->visible.n);
     if (rc < 0) return rc;

@@ -201,23 +201,40 @@ static void load_model(frbm_train_t *t) {
     }
 }
 
-static int all_finite(const void *p, int dtype, size_t n) {
-    for (size_t i = 0; i < n; ++i)
-        if (!isfinite(frbm_real_get(p, dtype, i))) return 0;
-    return 1;
+static double largest(const void *p, int dtype, size_t n) {
+    double most = 0;
+    for (size_t i = 0; i < n; ++i) {
+        const double x = fabs(frbm_real_get(p, dtype, i));
+        if (!(x <= most)) most = x; /* NaN is kept */
+        if (most != most) break;
+    }
+    return most;
 }
+
+/* The largest working parameter; NaN if one is. */
+static double largest_parameter(const frbm_train_t *t) {
+    const struct frbm_train_buffers *b = t->buffers;
+    const frbm_train_shape_t s = frbm_train_shape(&t->rbm);
+    double most = largest(b->weights, t->rbm.dtype, s.n * s.ldp);
+    for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
+        const frbm_layer_t *layer = frbm_rbm_layer(&t->rbm, side);
+        for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k) {
+            const double x = largest(b->parameters[side][k], t->rbm.dtype, layer->n);
+            if (!(x <= most)) most = x;
+        }
+    }
+    return most;
+}
+
+/* Parameters may grow, but not by this factor: what is multiplied so is on its way to infinity. */
+#define MAX_GROWTH 1e6
 
 static int is_good(const frbm_train_t *t) {
     const struct frbm_train_buffers *b = t->buffers;
-    const frbm_train_shape_t s = frbm_train_shape(&t->rbm);
-    if (!all_finite(b->weights, t->rbm.dtype, s.n * s.ldp)) return 0;
-    for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
-        const frbm_layer_t *layer = frbm_rbm_layer(&t->rbm, side);
-        for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k)
-            if (!all_finite(b->parameters[side][k], t->rbm.dtype, layer->n)) return 0;
-    }
+    if (!(largest_parameter(t) <= b->most)) return 0;
     return frbm_unit_is_discrete(frbm_unit(t->rbm.visible.unit)) ||
-           all_finite(b->model.states, t->rbm.dtype, t->last_chains * frbm_padded(s.n));
+           frbm_all_finite(b->model.states, t->rbm.dtype,
+                           t->last_chains * frbm_padded(t->rbm.visible.n));
 }
 
 static void restore(frbm_train_t *t) {
@@ -311,6 +328,7 @@ int frbm_train_epoch(frbm_train_t *train, uint64_t epoch, double learning_rate,
     if (n_threads > b->n_threads) n_threads = b->n_threads;
 
     load_model(train);
+    if (b->most == 0) b->most = MAX_GROWTH * (1 + largest_parameter(train));
     frbm_stream_permutation(&shuffle, (uint32_t)train->data.n_rows, b->order);
     train->epoch_updates = 0;
     train->step_norm_sum = 0;

@@ -42,6 +42,7 @@ struct frbm_train_buffers {
     uint64_t *hidden_t; /* statistics="samples" */
     void *good_chains;  /* of the last good state */
     size_t good_rows;
+    double most; /* larger parameters have diverged; set by the first epoch */
     uint64_t good_updates;
     double *tile_norms; /* squared norms of the steps of the gradient's tiles */
     char *scratch;      /* of all threads */
@@ -69,8 +70,8 @@ static inline size_t frbm_train_chains(const frbm_train_options_t *o, size_t bat
     return o->persistent ? o->n_chains : batch_rows;
 }
 
-static inline int frbm_is_frozen(const frbm_train_options_t *o, int side) {
-    return (o->frozen & (side == FRBM_HIDDEN ? FRBM_FREEZE_HIDDEN : FRBM_FREEZE_VISIBLE)) != 0;
+static inline int frbm_is_frozen(const frbm_train_options_t *o, int side, int k) {
+    return (o->frozen & FRBM_FREEZE(side, k)) != 0;
 }
 
 /* What the threads of an epoch share. */

@@ -34,7 +34,7 @@ static frbm_stream_t stream_of(const update_t *u, uint64_t step, enum frbm_purpo
 /* The start of chain r where its row holds probabilities of Bernoulli units. */
 static void draw_start(const update_t *u, size_t r, const void *probabilities) {
     enum { UNITS = 64 };
-    uint32_t words[UNITS + 64]; /* kernels write whole vectors */
+    uint32_t words[UNITS + FRBM_WORDS_SLACK];
     const frbm_stream_t s = stream_of(u, u->t->n_updates, FRBM_PURPOSE_TRAIN_DATA);
     uint64_t *bits = (uint64_t *)u->b->start + r * frbm_bit_words(u->shape.n);
     for (size_t first = 0; first < u->shape.n; first += UNITS) {
@@ -268,9 +268,10 @@ static double clip_factor(const update_t *u) {
         for (size_t t = 0; t < n_tiles; ++t) sum += b->tile_norms[t];
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
         const frbm_layer_t *layer = frbm_rbm_layer(&b->work, side);
-        const size_t learned = (size_t)frbm_unit(layer->unit)->n_learned * layer->n;
-        for (size_t l = 0; !frbm_is_frozen(o, side) && l < learned; ++l)
-            sum += b->gradient[side][l] * b->gradient[side][l];
+        for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k) {
+            const double *g = b->gradient[side] + (size_t)k * layer->n;
+            for (size_t l = 0; !frbm_is_frozen(o, side, k) && l < layer->n; ++l) sum += g[l] * g[l];
+        }
     }
     frbm_team_barrier(u->team); /* tile_norms are written again below */
     return sum > o->max_norm * o->max_norm ? o->max_norm / sqrt(sum) : 1;
@@ -288,10 +289,10 @@ static void step_layers(const update_t *u, double clip) {
     struct frbm_train_buffers *b = u->b;
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
         const frbm_layer_t *layer = frbm_rbm_layer(&b->work, side);
-        if (frbm_is_frozen(&u->t->options, side)) continue;
         for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k)
             for (size_t i = frbm_team_begin(u->team, layer->n);
-                 i < frbm_team_end(u->team, layer->n); ++i) {
+                 !frbm_is_frozen(&u->t->options, side, k) && i < frbm_team_end(u->team, layer->n);
+                 ++i) {
                 const double g = clip * b->gradient[side][(size_t)k * layer->n + i];
                 if (b->work.dtype == FRBM_FLOAT32)
                     STEP(float)
@@ -317,6 +318,15 @@ static void step_weights(const update_t *u, double clip) {
             (char *)b->velocity + at, u->shape.ldp,
             (char *)b->weights_t + (first * ldn + row) * real, ldn);
     }
+}
+
+/* A barrier, at which long updates are polled. They are checked one by one, so that the chains of the
+ * last whole update are at hand when one is given up. Says whether it is. */
+static int poll_long_update(const update_t *u, frbm_epoch_t *epoch) {
+    if (u->team->thread == 0 && u->b->check_interval == 1 && frbm_poll(&epoch->poll))
+        epoch->rc = FRBM_STOPPED;
+    frbm_team_barrier(u->team);
+    return epoch->rc != FRBM_OK;
 }
 
 int frbm_train_update(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t *epoch, size_t first,
@@ -353,7 +363,7 @@ int frbm_train_update(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t *ep
         draw_hidden(&u, o->persistent ? b->model.states : b->start, sweep,
                     FRBM_PURPOSE_TRAIN_HIDDEN);
     if (t->data.packed) transpose(&u, &work->visible, b->data.states, u.n_rows, b->data.states_t);
-    frbm_team_barrier(team);
+    if (poll_long_update(&u, epoch)) return 0;
 
     for (size_t s = 0; s < o->k; ++s) {
         if (s > 0) {
@@ -361,12 +371,7 @@ int frbm_train_update(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t *ep
             frbm_team_barrier(team);
         }
         draw_visible(&u, sweep + s);
-        /* Long updates are polled here too. They are checked one by one, so that the chains of the
-         * last whole update are at hand. */
-        if (team->thread == 0 && b->check_interval == 1 && frbm_poll(&epoch->poll))
-            epoch->rc = FRBM_STOPPED;
-        frbm_team_barrier(team);
-        if (epoch->rc != FRBM_OK) return 0;
+        if (poll_long_update(&u, epoch)) return 0;
     }
 
     if (o->samples) {
@@ -380,7 +385,7 @@ int frbm_train_update(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t *ep
                      model_factor, NULL);
     }
     if (discrete) transpose(&u, &work->visible, b->model.states, u.n_chains, b->model.states_t);
-    frbm_team_barrier(team);
+    if (poll_long_update(&u, epoch)) return 0;
 
     layer_gradients(&u, data_factor, model_factor);
     const double clip = clip_factor(&u);

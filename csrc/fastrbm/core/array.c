@@ -181,6 +181,30 @@ void frbm_array_store_row(const void *reals, int dtype, size_t n, int out_dtype,
     }
 }
 
+/* Reals are read as integers here: tell the compiler that they may be the same memory. */
+#if defined(__GNUC__) || defined(__clang__)
+#define MAY_ALIAS __attribute__((may_alias))
+#else
+#define MAY_ALIAS
+#endif
+typedef uint32_t MAY_ALIAS bits32_t;
+typedef uint64_t MAY_ALIAS bits64_t;
+
+int frbm_all_finite(const void *reals, int dtype, size_t n) {
+    if (dtype == FRBM_FLOAT32) {
+        const uint32_t exponent = 0x7F800000u;
+        const bits32_t *bits = (const bits32_t *)reals;
+        uint32_t bad = 0;
+        for (size_t i = 0; i < n; ++i) bad |= (bits[i] & exponent) == exponent;
+        return bad == 0;
+    }
+    const uint64_t exponent = 0x7FF0000000000000u;
+    const bits64_t *bits = (const bits64_t *)reals;
+    uint64_t bad = 0;
+    for (size_t i = 0; i < n; ++i) bad |= (bits[i] & exponent) == exponent;
+    return bad == 0;
+}
+
 void frbm_array_scan(const frbm_array_t *a, frbm_scan_t *scan) {
     memset(scan, 0, sizeof *scan);
     scan->finite = 1;

@@ -33,6 +33,9 @@ void frbm_array_unpack_row(const uint64_t *bits, size_t n, double low, double hi
 void frbm_array_store_row(const void *reals, int dtype, size_t n, int out_dtype, void *out,
                           ptrdiff_t stride);
 
+/* Are n reals of type dtype all finite? By their exponent bits, which vectorises. */
+int frbm_all_finite(const void *reals, int dtype, size_t n);
+
 /* What values an array holds, in one pass. */
 typedef struct {
     double min, max; /* of the finite values */

@@ -31,6 +31,8 @@
 /* Lanes of a tile: one 64-bit word of units, and sixteen Philox blocks. */
 #define FRBM_TILE 64
 
+#define FRBM_WORDS_SLACK 64
+
 /* Where the units of a tile are on their layer, and the random words they use. */
 typedef struct {
     frbm_stream_t stream;
@@ -90,7 +92,8 @@ struct frbm_kernels_t {
     const char *name;
     frbm_real_kernels_t real[2];                              /* by FRBM_FLOAT32, FRBM_FLOAT64 */
     void (*softplus)(size_t n, const double *x, double *out); /* log(1 + exp(x)) */
-    /* words of n units of consecutive rows, n_rows x 4 ceil(n / 4) */
+    /* words of blocks of consecutive rows, n_rows x 4 n_blocks; up to FRBM_WORDS_SLACK words after
+     * them are overwritten, since whole vectors are stored */
     void (*random_words)(const frbm_stream_t *stream, uint32_t first_row, size_t n_rows,
                          uint32_t first_block, size_t n_blocks, uint32_t *words);
     /* out row j - 64 first_word, bit r = in row r, bit j, for the columns of n_words words from

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "fastrbm/core/bits.h"
 #include "fastrbm/core/numerics.h"
 #include "kernels.h"
 

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "fastrbm/core/bits.h"
 #include "fastrbm/core/numerics.h"
 #include "kernels.h"
 
@@ -9,11 +10,11 @@
 #include <immintrin.h>
 
 #if defined(__clang__)
-#define FEATURES "avx2,fma,bmi,bmi2,lzcnt,popcnt"
+#define FEATURES "avx2,fma,bmi,bmi2,popcnt"
 #pragma clang attribute push(__attribute__((target(FEATURES))), apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx2,fma,bmi,bmi2,lzcnt,popcnt")
+#pragma GCC target("avx2,fma,bmi,bmi2,popcnt")
 #endif
 
 #define FN(name) name##_v3

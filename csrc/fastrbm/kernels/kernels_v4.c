@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "fastrbm/core/bits.h"
 #include "fastrbm/core/numerics.h"
 #include "kernels.h"
 
@@ -10,12 +11,12 @@
 
 #if defined(__clang__)
 #define FEATURES                                                                                   \
-    "avx2,fma,bmi,bmi2,lzcnt,popcnt,"                                                              \
+    "avx2,fma,bmi,bmi2,popcnt,"                                                                    \
     "avx512f,avx512bw,avx512cd,avx512dq,avx512vl"
 #pragma clang attribute push(__attribute__((target(FEATURES))), apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx2,fma,bmi,bmi2,lzcnt,popcnt")
+#pragma GCC target("avx2,fma,bmi,bmi2,popcnt")
 #pragma GCC target("avx512f,avx512bw,avx512cd,avx512dq,avx512vl,prefer-vector-width=512")
 #endif
 

@@ -8,7 +8,8 @@ static int check(const frbm_layer_t *layer, int dtype, double beta, const frbm_u
     if (layer == NULL) return FRBM_ERROR_ARGUMENT;
     *unit = frbm_unit(layer->unit);
     if (*unit == NULL) return FRBM_ERROR_UNIT;
-    if (dtype != FRBM_FLOAT32 && dtype != FRBM_FLOAT64) return FRBM_ERROR_DTYPE;
+    const int rc = frbm_layer_check(layer, dtype);
+    if (rc < 0) return rc;
     return frbm_beta_ok(*unit, beta) ? FRBM_OK : FRBM_ERROR_BETA;
 }
 
@@ -24,7 +25,7 @@ int frbm_layer_log_weight(const frbm_layer_t *layer, int dtype, size_t n_rows, c
 int frbm_layer_cgf(const frbm_layer_t *layer, int dtype, size_t n_rows, const double *inputs,
                    double beta, const frbm_exec_t *exec, double *out) {
     const frbm_unit_t *unit;
-    const int rc = check(layer, dtype, beta, &unit);
+    const int rc = exec == NULL ? FRBM_ERROR_ARGUMENT : check(layer, dtype, beta, &unit);
     for (size_t r = 0; rc == FRBM_OK && r < n_rows; ++r)
         unit->cgf(layer, dtype, exec->kernels, 0, layer->n, inputs + r * layer->n, beta,
                   out + r * layer->n);
@@ -61,6 +62,7 @@ int frbm_layer_mean(const frbm_layer_t *layer, int dtype, size_t n_rows, const v
     const frbm_unit_t *unit;
     const int rc = check(layer, dtype, beta, &unit);
     if (rc < 0) return rc;
+    if (exec == NULL) return FRBM_ERROR_ARGUMENT;
     double buffer[ROWS * FRBM_TILE];
     for (size_t row = 0; row < n_rows; row += ROWS)
         for (size_t first = 0; first < layer->n; first += FRBM_TILE) {
@@ -72,11 +74,12 @@ int frbm_layer_mean(const frbm_layer_t *layer, int dtype, size_t n_rows, const v
 }
 
 int frbm_layer_sample(const frbm_layer_t *layer, int dtype, size_t n_rows, const void *inputs,
-                      double beta, const frbm_exec_t *exec, const frbm_rng_t *rng, void *out,
+                      double beta, const frbm_exec_t *exec, frbm_rng_t *rng, void *out,
                       int out_dtype) {
     const frbm_unit_t *unit;
     const int rc = check(layer, dtype, beta, &unit);
     if (rc < 0) return rc;
+    if (exec == NULL || rng == NULL || n_rows >= UINT32_MAX) return FRBM_ERROR_ARGUMENT;
     const size_t out_size = frbm_dtype_size(out_dtype);
     const int is_discrete = frbm_unit_is_discrete(unit);
     if (!(out_dtype == FRBM_FLOAT32 || out_dtype == FRBM_FLOAT64 ||
@@ -104,5 +107,6 @@ int frbm_layer_sample(const frbm_layer_t *layer, int dtype, size_t n_rows, const
                                          (ptrdiff_t)out_size);
             }
         }
+    rng->step++;
     return FRBM_OK;
 }

@@ -1,7 +1,5 @@
 #include "check.h"
 
-#include <math.h>
-
 /* Units are counted in 32 bits by the random numbers. */
 #define MAX_UNITS ((size_t)1 << 31)
 
@@ -24,8 +22,8 @@ int frbm_rbm_check(const frbm_rbm_t *rbm) {
     if (rc == FRBM_OK) rc = frbm_layer_check(&rbm->visible, rbm->dtype);
     if (rc == FRBM_OK) rc = frbm_layer_check(&rbm->hidden, rbm->dtype);
     if (rc < 0) return rc;
-    for (size_t i = 0; i < rbm->visible.n * rbm->hidden.n; ++i)
-        if (!isfinite(frbm_real_get(rbm->weights, rbm->dtype, i))) return FRBM_ERROR_PARAMETER;
+    if (!frbm_all_finite(rbm->weights, rbm->dtype, rbm->visible.n * rbm->hidden.n))
+        return FRBM_ERROR_PARAMETER;
     return FRBM_OK;
 }
 

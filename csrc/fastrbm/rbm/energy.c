@@ -30,7 +30,7 @@ void frbm_wide_inputs(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels,
     }
 }
 
-/* Panels of one row: load the states of FRBM_TILE units from column `first` on. */
+/* The states of a row's units first .. first + lanes - 1. */
 static void load_part(const frbm_array_t *states, size_t row, size_t first, size_t lanes,
                       double *out) {
     frbm_array_t part = *states;
@@ -107,7 +107,7 @@ static void energies(const frbm_rbm_t *rbm, const frbm_array_t *v, const frbm_ar
 
 int frbm_rbm_energy_of(const frbm_rbm_t *rbm, const frbm_array_t *v, const frbm_array_t *h,
                        const frbm_exec_t *exec, double *out, frbm_where_t *where) {
-    int rc = frbm_rbm_check_shape(rbm);
+    int rc = frbm_rbm_check(rbm);
     if (rc == FRBM_OK &&
         (h == NULL || v == NULL || h->n_rows != v->n_rows || out == NULL || exec == NULL))
         rc = FRBM_ERROR_ARGUMENT;
@@ -120,7 +120,7 @@ int frbm_rbm_energy_of(const frbm_rbm_t *rbm, const frbm_array_t *v, const frbm_
 
 int frbm_rbm_free_energy_of(const frbm_rbm_t *rbm, const frbm_array_t *v, double beta,
                             const frbm_exec_t *exec, double *out, frbm_where_t *where) {
-    int rc = frbm_rbm_check_shape(rbm);
+    int rc = frbm_rbm_check(rbm);
     if (rc == FRBM_OK && (v == NULL || out == NULL || exec == NULL)) rc = FRBM_ERROR_ARGUMENT;
     if (rc == FRBM_OK) rc = frbm_rbm_check_beta(rbm, beta);
     if (rc == FRBM_OK) rc = check_states(&rbm->visible, rbm->dtype, v, where);
@@ -131,7 +131,7 @@ int frbm_rbm_free_energy_of(const frbm_rbm_t *rbm, const frbm_array_t *v, double
 
 int frbm_rbm_energy(const frbm_rbm_t *rbm, size_t n_chains, const void *v, const void *h,
                     const frbm_exec_t *exec, double *out) {
-    const int rc = frbm_rbm_check_shape(rbm);
+    const int rc = frbm_rbm_check(rbm);
     if (rc < 0) return rc;
     const frbm_array_t va = frbm_array_contiguous(v, frbm_state_dtype(&rbm->visible, rbm->dtype),
                                                   n_chains, rbm->visible.n);
@@ -142,7 +142,7 @@ int frbm_rbm_energy(const frbm_rbm_t *rbm, size_t n_chains, const void *v, const
 
 int frbm_rbm_free_energy(const frbm_rbm_t *rbm, size_t n_chains, const void *v, double beta,
                          const frbm_exec_t *exec, double *out) {
-    const int rc = frbm_rbm_check_shape(rbm);
+    const int rc = frbm_rbm_check(rbm);
     if (rc < 0) return rc;
     const frbm_array_t va = frbm_array_contiguous(v, frbm_state_dtype(&rbm->visible, rbm->dtype),
                                                   n_chains, rbm->visible.n);

@@ -36,22 +36,6 @@ int frbm_states_check_row(const frbm_layer_t *layer, int dtype, const frbm_array
     return FRBM_OK;
 }
 
-static int all_finite(const void *p, int dtype, size_t n) {
-    /* x - x is 0 for finite x, NaN otherwise. */
-    double sum = 0;
-    if (dtype == FRBM_FLOAT32)
-        for (size_t i = 0; i < n; ++i) {
-            const double x = (double)((const float *)p)[i];
-            sum += x - x;
-        }
-    else
-        for (size_t i = 0; i < n; ++i) {
-            const double x = ((const double *)p)[i];
-            sum += x - x;
-        }
-    return sum == 0;
-}
-
 int frbm_states_load(const frbm_layer_t *layer, int dtype, const frbm_array_t *array, size_t first,
                      size_t n_rows, void *states, frbm_where_t *where) {
     const frbm_unit_t *unit = frbm_unit(layer->unit);
@@ -63,7 +47,7 @@ int frbm_states_load(const frbm_layer_t *layer, int dtype, const frbm_array_t *a
             ok = frbm_array_pack_row(array, r, unit->low, unit->high, (uint64_t *)(void *)row);
         } else {
             frbm_array_load_row(array, r, dtype, row);
-            ok = all_finite(row, dtype, layer->n);
+            ok = frbm_all_finite(row, dtype, layer->n);
         }
         if (!ok) {
             const int rc = frbm_states_check_row(layer, dtype, array, r, where);
