@@ -256,7 +256,10 @@ def test_the_callers_model_and_data_stay():
 
 def test_the_default_rate():
     """A number for bounded pairs; the stable rate where hidden units are unbounded."""
-    assert train_cd(binary(), n_hidden=3, n_epochs=1).info["learning_rate"] == 0.05
+    for n_rows, batch_size, expected in ((1080, 10, 0.05), (540, 10, 0.1), (55, 10, 0.3)):
+        data = np.arange(4 * n_rows).reshape(n_rows, 4) % 2
+        result = train_cd(data, n_hidden=3, n_epochs=1, batch_size=batch_size)
+        assert result.info["learning_rate"] == pytest.approx(expected)
     spins = binary(n_rows=200, spin=True)
     largest = np.linalg.eigvalsh(spins.T.astype(float) @ spins / len(spins)).max()
     hidden = Gaussian(3, precision=[2.0, 3.0, 4.0])

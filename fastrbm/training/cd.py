@@ -155,7 +155,9 @@ def train_cd(
     learning_rate : float or callable(epoch), optional
         By default 0.5 min(hidden precision) / (largest eigenvalue of <v v^T>) for unbounded hidden
         units, because the update is multiplicative in W there; min(0.05, 2 min(visible precision)
-        / n_hidden) where only the visible units are unbounded; 0.05 otherwise.
+        / n_hidden) where only the visible units are unbounded; otherwise 0.05 with 108
+        updates an epoch or more, and in proportion more, up to 0.3, with fewer: small weights must
+        grow exponentially before learning shows, and few updates at 0.05 end before it does.
         ``result.info["learning_rate"]`` says what was used.
     momentum : float in [0, 1), default 0.5
     weight_decay : float, default 1e-4

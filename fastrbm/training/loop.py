@@ -63,7 +63,8 @@ def train(data, settings, phase):
     start = prepare(data, settings, key)
     metrics = Metrics(settings, start, data, key)
     packed = core.Data(start.rbm._core, data, values=start.probabilities)
-    rate = learning_rate(settings.learning_rate, start.rbm, packed, executor)
+    batch_size = settings.batch_size
+    rate = learning_rate(settings.learning_rate, start.rbm, packed, batch_size, executor)
     trainer = phase.start(start.rbm, packed, settings, start.frozen, key, executor.n_threads)
     run = _Run(phase, trainer, start.rbm, metrics, rate, executor, key, len(data), began)
     with progress_bar(settings.progress, settings.n_epochs, "epoch") as bar:
@@ -80,10 +81,9 @@ class _Run:
         self.rate_used = None
         columns = ("epoch", "seconds", "metric_seconds", "learning_rate", "update_norm")
         self.columns = {name: [] for name in (*columns, *metrics.names)}
-        # C sees parameters that are not finite. What they give may overflow first, and of two
-        # continuous layers C cannot know whether they are still normalisable.
-        self.good = rbm.copy(), 0
-        self.both_continuous = not (rbm.visible.discrete or rbm.hidden.discrete)
+        # Of two continuous layers C cannot know whether they are still normalisable.
+        both_continuous = not (rbm.visible.discrete or rbm.hidden.discrete)
+        self.good = (rbm.copy(), 0) if both_continuous else None
 
     def go(self, n_epochs, callback, bar):
         """Train for n_epochs and return the result, or raise with it."""
@@ -113,7 +113,7 @@ class _Run:
             raise KeyboardInterrupt
         if status == "diverged":
             self.diverged(epoch, "parameters are no longer finite")
-        if self.both_continuous:
+        if self.good is not None:
             self.check_normalisable(epoch)
         measured = self.metrics.measure(self.executor, epoch)
         line = {
@@ -126,24 +126,19 @@ class _Run:
         }
         for name, value in line.items():
             if not math.isfinite(value):
-                self.diverged_since_good(epoch, f"{name} is no longer finite")
-        self.good = self.rbm.copy(), self.trainer.n_updates
+                self.diverged(epoch, f"{name} is no longer finite")
         for name, value in line.items():
             self.columns[name].append(value)
         _log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in line.items()))
 
     def check_normalisable(self, epoch):
-        """Raise with the last good model if this one cannot be normalised."""
+        """Keep a copy of a model that can be normalised; raise with the last one otherwise."""
         try:
             self.rbm.check_normalisable()
         except ValueError:
-            what = "the joint precision is no longer positive definite"
-            self.diverged_since_good(epoch, what)
-
-    def diverged_since_good(self, epoch, what):
-        """Raise `DivergenceError` with the state after the last good epoch."""
-        self.rbm, n_updates = self.good
-        self.diverged(epoch, what, n_updates)
+            self.rbm, n_updates = self.good
+            self.diverged(epoch, "the joint precision is no longer positive definite", n_updates)
+        self.good = self.rbm.copy(), self.trainer.n_updates
 
     def diverged(self, epoch, what, n_updates=None):
         """Raise `DivergenceError` with the last good state."""
