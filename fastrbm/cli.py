@@ -20,6 +20,7 @@ from .model import RBM
 from .sampling import sample
 from .terminal import ProgressLine
 from .training import train_cd
+from .training.metrics import METRICS
 
 #: How an .npy file starts.
 NPY_MAGIC = b"\x93NUMPY"
@@ -115,6 +116,8 @@ def _train(data, output, key, threshold, model, validation, validation_key, hist
            **options):  # fmt: skip
     for path in filter(None, (output, history)):
         files.check_writable(path)
+        if os.path.realpath(path) == os.path.realpath(data):
+            raise ValueError(f"{path!r} would overwrite the data: choose another name")
     if history is not None and os.path.realpath(history) == os.path.realpath(output):
         raise ValueError(f"--history would overwrite the model {output!r}: choose another name")
     rows = _read_rows(data, key, threshold)
@@ -230,6 +233,7 @@ def _parser():
         epilog=EXAMPLES["fastrbm"],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"fastrbm {fastrbm.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
     def add_command(name, help):
@@ -280,8 +284,8 @@ def _add_train(parser):
     option("--momentum", type=float)
     option("--weight-decay", type=float)
     option("--max-norm", type=float, help="largest norm of a gradient")
-    option("--freeze", nargs="+", metavar="NAME", help="parameters that do not move")
-    option("--metrics", nargs="*", metavar="NAME")
+    option("--freeze", nargs="+", metavar="NAME", help="such as weights, visible_bias, hidden_bias")
+    option("--metrics", nargs="*", metavar="NAME", help=f"of {', '.join(METRICS)}")
     option("--metrics-rows", type=int)
     option("--dtype", choices=("float32", "float64"))
     option("--n-threads", type=int)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -182,6 +183,19 @@ def test_history_may_not_replace_the_model(digits, tmp_path, capsys):
     output = tmp_path / "m.npz"
     assert "--history" in fails(capsys, "train", digits, "-o", output, "--history", output)
     assert not output.exists()
+
+
+def test_the_model_may_not_replace_the_data(digits, capsys):
+    before = pathlib.Path(digits).read_bytes()
+    assert "overwrite the data" in fails(capsys, "train", digits, "-o", digits)
+    assert pathlib.Path(digits).read_bytes() == before
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as exit:
+        cli.main(["--version"])
+    assert exit.value.code == 0
+    assert fastrbm.__version__ in capsys.readouterr().out
 
 
 def test_validation_rows_show_the_gap(digits, tmp_path, capsys):
