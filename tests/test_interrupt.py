@@ -13,6 +13,7 @@ import pytest
 
 import fastrbm
 from fastrbm import RBM, Bernoulli, Gaussian, Interrupted, Spin, sample, train_cd
+from fastrbm.evaluation import reconstruction_error
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 
@@ -244,6 +245,48 @@ def test_an_update_cut_short_leaves_no_trace():
     assert result.info["n_updates"] == 0
     assert result.model == rbm
     np.testing.assert_array_equal(result.chains, chains)
+
+
+def long_functions():
+    """Calls that would last far longer than a second, one for each kind of work."""
+    rng = np.random.default_rng(0)
+    rbm = RBM(Bernoulli(784), Bernoulli(500), rng=1)
+    data = rng.integers(2, size=(20_000, 784), dtype=np.int8)
+    many = np.broadcast_to(data[:1], (1_000_000, 784))
+    spins = np.broadcast_to(rng.choice(np.array([-1, 1], np.int8), (100, 4000)), (100, 4000))
+    wide = np.concatenate([spins] * 100)
+    return {
+        "pseudo_likelihood": lambda: fastrbm.pseudo_likelihood(rbm, data),
+        "free_energy": lambda: rbm.free_energy(many),
+        "mean_hidden": lambda: rbm.mean_hidden(many),
+        "sample_hidden": lambda: rbm.sample_hidden(many, rng=1),
+        "reconstruction_error": lambda: reconstruction_error(rbm, many, rng=1),
+        "preparation": lambda: train_cd(wide, n_hidden=2, n_epochs=0),
+        "metrics": lambda: train_cd(
+            data, model=rbm, n_epochs=1, learning_rate=0, freeze=training_names, batch_size=20_000,
+            metrics="exact_pseudo_likelihood", metrics_rows=20_000,
+        ),
+    }  # fmt: skip
+
+
+training_names = ("weights", "visible_bias", "hidden_bias")
+
+
+@posix
+@pytest.mark.parametrize("name", long_functions())
+def test_interrupted_functions(name):
+    """Everything that can be long stops within a second."""
+    call = long_functions()[name]
+    after = 1.5 if name == "metrics" else 0.3  # past the epoch, inside the metric
+    timer = threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT))
+    began = time.monotonic()
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            call()
+    finally:
+        timer.cancel()
+    assert time.monotonic() - began < after + 1.0
 
 
 # -------------------------------------------------------------------------- forks, threads, the GIL

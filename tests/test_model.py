@@ -294,19 +294,26 @@ def test_repr_names_the_layers():
     assert repr(RBM(Spin(784), Gaussian(10))) == "RBM(Spin(784), Gaussian(10), dtype=float32)"
 
 
-def test_nan_in_place_is_not_hidden():
-    """A spoilt model gives an error or NaN, never a number."""
-    rbm = RBM(Bernoulli(3), Bernoulli(2), rng=1)
-    rbm.weights[0, 0] = np.nan
-    v = [[1, 0, 0], [1, 1, 1]]
-    for function in (rbm.mean_hidden, rbm.free_energy):
-        try:
-            answer = function(v)
-        except ValueError:
-            continue
-        assert np.isnan(answer.reshape(2, -1)[:, 0]).all()
-    with pytest.raises(ValueError, match="finite"):
-        fastrbm.sample(rbm, n_chains=2, n_draws=1)
+@pytest.mark.parametrize("spoil", ["weights", "visible_bias", "precision"])
+def test_a_spoilt_model_is_refused(spoil):
+    """NaN, infinity or a negative precision written in place: an error, never a number."""
+    rbm = RBM(Bernoulli(3), Gaussian(2), rng=1)
+    if spoil == "weights":
+        rbm.weights[0, 0] = np.nan
+    elif spoil == "visible_bias":
+        rbm.visible.bias[1] = np.inf
+    else:
+        rbm.hidden.precision[1] = -1
+    v, h = [[1, 0, 0], [1, 1, 1]], [[0.5, 1.0], [0.0, 0.0]]
+    calls = (
+        lambda: rbm.mean_hidden(v), lambda: rbm.mean_visible(h), lambda: rbm.sample_hidden(v),
+        lambda: rbm.sample_visible(h), lambda: rbm.free_energy(v), lambda: rbm.energy(v, h),
+        lambda: fastrbm.pseudo_likelihood(rbm, v), lambda: fastrbm.sample(rbm, n_draws=1),
+        lambda: fastrbm.train_cd(v, model=rbm), rbm.to_bytes,
+    )  # fmt: skip
+    for call in calls:
+        with pytest.raises(ValueError, match="finite"):
+            call()
 
 
 @pytest.mark.parametrize(("visible", "hidden"), [("bernoulli", "spin"), ("spin", "bernoulli")])

@@ -310,6 +310,8 @@ def test_result_says_what_made_it():
     assert result.info["simd"] in fastrbm.show_config(mode="dicts")["simd_available"]
     assert {"seconds", "versions", "key"} <= result.info.keys()
     assert repr(result).startswith("SampleResult(6 chains")
+    result.info["versions"]["numpy"] = "edited"  # each result has its own
+    assert sample(rbm, n_draws=0).info["versions"]["numpy"] == np.__version__
 
 
 def test_exact_moments_of_a_long_run():

@@ -548,6 +548,25 @@ def test_divergence_keeps_the_last_good_state(persistent):
     assert np.isfinite(history["reconstruction_error"]).all()
 
 
+@pytest.mark.parametrize("rate", [0.11, 0.12, 0.2, 1.0])
+@pytest.mark.parametrize("persistent", [False, True])
+def test_the_state_after_divergence_is_the_last_good_one(rate, persistent):
+    """Bit for bit that of a run that ends with the last good epoch, its chains included."""
+    data = fastrbm.datasets.digits(values="spin").data
+    options = {"n_hidden": 16, "persistent": persistent, "learning_rate": rate, "rng": 0}
+    with pytest.raises(DivergenceError) as caught:
+        train_cd(data, n_epochs=40, **options)
+    result = caught.value.result
+    n_epochs = len(result.history["epoch"])
+    assert result.info["n_updates"] == 18 * n_epochs
+    good = train_cd(data, n_epochs=n_epochs, **options)
+    assert result.model == good.model
+    np.testing.assert_array_equal(result.chains, good.chains)
+    if n_epochs == 0:  # the start: training goes on from it at the default rate
+        again = train_cd(data, model=result.model, n_epochs=2, rng=1)
+        assert np.isfinite(again.history["reconstruction_error"]).all()
+
+
 def test_divergence_in_the_last_epoch_is_noticed():
     with pytest.raises(DivergenceError):
         train_cd(
