@@ -127,13 +127,13 @@ def _line(name, result, train, sampling_seconds):
 
 def _draw(path, rows):
     try:
-        from . import plot
+        from . import picture
     except ImportError:
         print("no picture without matplotlib: python -m pip install matplotlib")
         return
 
     def images(pixels):
-        return plot.mosaic(pixels[:N_IMAGES].reshape(-1, 8, 8))
+        return picture.mosaic(pixels[:N_IMAGES].reshape(-1, 8, 8))
 
     panels = [
         (
@@ -147,5 +147,5 @@ def _draw(path, rows):
         for name, train, drawn, weights in rows
     ]
     with files.replacing(path) as file:
-        plot.write_picture(file, panels)
+        picture.write_picture(file, panels)
     print(f"picture: {path}")

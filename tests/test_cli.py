@@ -340,8 +340,8 @@ def test_demo_draws_or_says_how_to(short, tmp_path, capsys):
 def test_demo_without_matplotlib(short, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    monkeypatch.delitem(sys.modules, "fastrbm.plot", raising=False)
-    monkeypatch.delattr(fastrbm, "plot", raising=False)
+    monkeypatch.delitem(sys.modules, "fastrbm.picture", raising=False)
+    monkeypatch.delattr(fastrbm, "picture", raising=False)
     picture = tmp_path / "demo.png"
     assert cli.main(["demo", "--picture", str(picture)]) == 0
     assert "python -m pip install matplotlib" in capsys.readouterr().out

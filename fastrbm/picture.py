@@ -27,7 +27,7 @@ def mosaic(images):
     Examples
     --------
     >>> import numpy as np
-    >>> from fastrbm.plot import mosaic
+    >>> from fastrbm.picture import mosaic
     >>> mosaic(np.ones((4, 8, 8))).shape
     (17, 17)
     """
@@ -55,7 +55,7 @@ def write_picture(file, rows):
     Examples
     --------
     >>> import io, numpy as np
-    >>> from fastrbm.plot import mosaic, write_picture
+    >>> from fastrbm.picture import mosaic, write_picture
     >>> file = io.BytesIO()
     >>> write_picture(file, [("noise", [("pixels", mosaic(np.eye(8)[None]), "gray_r")])])
     >>> file.getvalue()[1:4]
