@@ -64,8 +64,9 @@ def number(name, value, minimum=-math.inf, below=math.inf, open_minimum=False):
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be {needs}, got {value!r}") from None
     inside = minimum < result if open_minimum else minimum <= result
-    if isinstance(value, str) or not (math.isfinite(result) and inside and result < below):
-        kind = TypeError if isinstance(value, str) else ValueError
+    strange = isinstance(value, (str, bool, np.bool_))
+    if strange or not (math.isfinite(result) and inside and result < below):
+        kind = TypeError if strange else ValueError
         raise kind(f"{name} must be {needs}, got {value!r}")
     return result
 

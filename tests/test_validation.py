@@ -172,6 +172,8 @@ SAMPLING = {
     "clamp of indices": (lambda: sample(rbm(), init=BITS, clamp=[0, 2, 1]), TypeError, "clamp"),
     "beta": (lambda: sample(rbm(), beta=-0.5), ValueError, "beta"),
     "beta zero of reals": (lambda: sample(rbm(Gaussian), beta=0), ValueError, "beta"),
+    "beta a bool": (lambda: sample(rbm(), beta=True), TypeError, "beta"),
+    "progress": (lambda: sample(rbm(), progress="no"), TypeError, "progress"),
     "beta beyond float32": (lambda: sample(rbm(), beta=1e39), ValueError, "beta"),
     "init beyond float32": (
         lambda: sample(rbm(Gaussian), init=[1e300, 0.0, 0.0]),

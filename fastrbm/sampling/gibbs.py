@@ -184,6 +184,7 @@ def sample(
     n_draws = validation.integer("n_draws", n_draws, 0)
     burn_in = validation.integer("burn_in", burn_in, 0)
     thin = validation.integer("thin", thin, 1)
+    progress = validation.flag("progress", progress)
     beta = validation.beta(beta, rbm._both_discrete)
     dtypes = (rbm.dtype, rbm.dtype) if dtype is None else _dtypes(rbm, dtype)
     observers = check_observers(observers) if observers else ()
