@@ -755,10 +755,6 @@ cdef class Data:
     def packed(self):
         return bool(self.c.packed)
 
-    @property
-    def nbytes(self):
-        return self.memory.size if self.c.packed else 0
-
     def leading_eigenvalue(self, Exec exec, size_t max_rows):
         """Largest eigenvalue of <v v^T> on at most max_rows evenly spaced rows."""
         cdef Memory buffer = Memory(3 * self.rbm.c.visible.n * sizeof(double))
@@ -810,10 +806,6 @@ cdef class Trainer:
         self.memory = Memory(frbm.frbm_train_workspace_size(&rbm.c, &data.c, &o, n_threads))
         check_status(frbm.frbm_train_init(&self.c, &rbm.c, &data.c, &o, n_threads, self.memory.p,
                                           self.memory.size))
-
-    @property
-    def nbytes(self):
-        return self.memory.size
 
     @property
     def kernel(self):

@@ -266,7 +266,7 @@ int frbm_gibbs_store(const frbm_gibbs_t *gibbs, int side, void *out, int out_dty
     if (gibbs == NULL || out == NULL || (side != FRBM_VISIBLE && side != FRBM_HIDDEN))
         return FRBM_ERROR_ARGUMENT;
     const frbm_layer_t *layer = frbm_rbm_layer(&gibbs->rbm, side);
-    if (!frbm_states_can_store(layer, out_dtype)) return FRBM_ERROR_DTYPE;
+    if (!frbm_unit_can_store(frbm_unit(layer->unit), out_dtype)) return FRBM_ERROR_DTYPE;
     frbm_states_store(layer, gibbs->rbm.dtype, gibbs->n_chains,
                       side == FRBM_HIDDEN ? gibbs->hidden : gibbs->visible, out, out_dtype,
                       row_stride, col_stride);

@@ -33,7 +33,8 @@ int frbm_rbm_conditional(const frbm_rbm_t *rbm, int side, const frbm_array_t *gi
     rc = frbm_array_check(given, source->n);
     if (rc == FRBM_OK && !frbm_beta_ok(frbm_unit(layer->unit), beta)) rc = FRBM_ERROR_BETA;
     if (rc == FRBM_OK && rng == NULL && out_dtype != rbm->dtype) rc = FRBM_ERROR_DTYPE;
-    if (rc == FRBM_OK && !frbm_states_can_store(layer, out_dtype)) rc = FRBM_ERROR_DTYPE;
+    if (rc == FRBM_OK && !frbm_unit_can_store(frbm_unit(layer->unit), out_dtype))
+        rc = FRBM_ERROR_DTYPE;
     if (rc == FRBM_OK && n_rows > 0 && out == NULL) rc = FRBM_ERROR_ARGUMENT;
     if (rc < 0) return rc;
     if (workspace == NULL || size < frbm_rbm_conditional_workspace_size(rbm, side, n_rows))

@@ -175,7 +175,8 @@ int frbm_train_load_chains(frbm_train_t *train, const frbm_array_t *visible, frb
 int frbm_train_store_chains(const frbm_train_t *train, void *out, int out_dtype,
                             ptrdiff_t row_stride, ptrdiff_t col_stride) {
     if (train == NULL || out == NULL) return FRBM_ERROR_ARGUMENT;
-    if (!frbm_states_can_store(&train->rbm.visible, out_dtype)) return FRBM_ERROR_DTYPE;
+    if (!frbm_unit_can_store(frbm_unit(train->rbm.visible.unit), out_dtype))
+        return FRBM_ERROR_DTYPE;
     frbm_states_store(&train->rbm.visible, train->rbm.dtype, train->last_chains,
                       train->buffers->model.states, out, out_dtype, row_stride, col_stride);
     return FRBM_OK;

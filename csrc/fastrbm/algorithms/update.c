@@ -270,7 +270,8 @@ static double clip_factor(const update_t *u) {
         const frbm_layer_t *layer = frbm_rbm_layer(&b->work, side);
         for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k) {
             const double *g = b->gradient[side] + (size_t)k * layer->n;
-            for (size_t l = 0; !frbm_is_frozen(o, side, k) && l < layer->n; ++l) sum += g[l] * g[l];
+            if (frbm_is_frozen(o, side, k)) continue;
+            for (size_t l = 0; l < layer->n; ++l) sum += g[l] * g[l];
         }
     }
     frbm_team_barrier(u->team); /* tile_norms are written again below */
@@ -289,16 +290,17 @@ static void step_layers(const update_t *u, double clip) {
     struct frbm_train_buffers *b = u->b;
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
         const frbm_layer_t *layer = frbm_rbm_layer(&b->work, side);
-        for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k)
+        for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k) {
+            if (frbm_is_frozen(&u->t->options, side, k)) continue;
             for (size_t i = frbm_team_begin(u->team, layer->n);
-                 !frbm_is_frozen(&u->t->options, side, k) && i < frbm_team_end(u->team, layer->n);
-                 ++i) {
+                 i < frbm_team_end(u->team, layer->n); ++i) {
                 const double g = clip * b->gradient[side][(size_t)k * layer->n + i];
                 if (b->work.dtype == FRBM_FLOAT32)
                     STEP(float)
                 else
                     STEP(double)
             }
+        }
     }
 }
 

@@ -82,9 +82,7 @@ int frbm_layer_sample(const frbm_layer_t *layer, int dtype, size_t n_rows, const
     if (exec == NULL || rng == NULL || n_rows >= UINT32_MAX) return FRBM_ERROR_ARGUMENT;
     const size_t out_size = frbm_dtype_size(out_dtype);
     const int is_discrete = frbm_unit_is_discrete(unit);
-    if (!(out_dtype == FRBM_FLOAT32 || out_dtype == FRBM_FLOAT64 ||
-          (out_dtype == FRBM_INT8 && is_discrete)))
-        return FRBM_ERROR_DTYPE;
+    if (!frbm_unit_can_store(unit, out_dtype)) return FRBM_ERROR_DTYPE;
     const frbm_stream_t stream =
         frbm_stream(rng->key, rng->step, FRBM_PURPOSE_LAYER, rng->first_chain);
     double buffer[ROWS * FRBM_TILE], drawn[ROWS * FRBM_TILE];

@@ -83,6 +83,12 @@ static inline int frbm_unit_is_discrete(const frbm_unit_t *unit) {
 /* Is beta allowed where this unit occurs? */
 int frbm_beta_ok(const frbm_unit_t *unit, double beta);
 
+/* Can states of this unit be written as out_dtype? int8 for discrete ones, reals for all. */
+static inline int frbm_unit_can_store(const frbm_unit_t *unit, int out_dtype) {
+    return out_dtype == FRBM_FLOAT32 || out_dtype == FRBM_FLOAT64 ||
+           (out_dtype == FRBM_INT8 && frbm_unit_is_discrete(unit));
+}
+
 static inline double frbm_real_get(const void *p, int dtype, size_t i) {
     return dtype == FRBM_FLOAT32 ? (double)((const float *)p)[i] : ((const double *)p)[i];
 }

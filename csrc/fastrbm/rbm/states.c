@@ -58,11 +58,6 @@ int frbm_states_load(const frbm_layer_t *layer, int dtype, const frbm_array_t *a
     return FRBM_OK;
 }
 
-int frbm_states_can_store(const frbm_layer_t *layer, int out_dtype) {
-    return out_dtype == FRBM_FLOAT32 || out_dtype == FRBM_FLOAT64 ||
-           (out_dtype == FRBM_INT8 && frbm_unit_is_discrete(frbm_unit(layer->unit)));
-}
-
 void frbm_states_store(const frbm_layer_t *layer, int dtype, size_t n_rows, const void *states,
                        void *out, int out_dtype, ptrdiff_t row_stride, ptrdiff_t col_stride) {
     const frbm_unit_t *unit = frbm_unit(layer->unit);

@@ -27,8 +27,6 @@ int frbm_states_load(const frbm_layer_t *layer, int dtype, const frbm_array_t *a
 /* n_rows rows to an array of int8 (discrete units), float32 or float64. */
 void frbm_states_store(const frbm_layer_t *layer, int dtype, size_t n_rows, const void *states,
                        void *out, int out_dtype, ptrdiff_t row_stride, ptrdiff_t col_stride);
-/* Can states of this layer be written as out_dtype? */
-int frbm_states_can_store(const frbm_layer_t *layer, int out_dtype);
 
 /* Are all elements of a row states of the layer, and finite in the model's type? FRBM_OK or
  * FRBM_ERROR_STATE. */
