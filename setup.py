@@ -36,7 +36,7 @@ def core_extension():
     kernels = [str(path) for path in sorted(Path("csrc/fastrbm").glob("*/*.c"))]
     headers = [
         str(path)
-        for folder, pattern in [("csrc", "*.h"), ("csrc", "*.inc"), ("fastrbm", "*.pxd")]
+        for folder, pattern in [("csrc", "*.h"), ("csrc", "*.inc"), ("fastrbm", "*.px[di]")]
         for path in sorted(Path(folder).rglob(pattern))
     ]
     extension = Extension(

@@ -289,6 +289,92 @@ FRBM_MUST_CHECK int frbm_reconstruction_error(const frbm_rbm_t *rbm, const frbm_
                                               const frbm_rng_t *rng, double *out,
                                               frbm_where_t *where);
 
+/* ------------------------------------------------------------------------------------- Exact */
+
+/*
+ * Exact sums over all states are cut into shards, which model and method alone fix. The sum of a
+ * shard is mantissa exp(exponent), and underflow has lost at most lost exp(exponent) of it. Shards
+ * may be run in any grouping, order and number of threads: the partial results are the same bits.
+ */
+typedef struct {
+    uint64_t index;
+    double exponent, mantissa, lost;
+} frbm_partial_t;
+
+/*
+ * The three-panel product: sums over the states of n two-state units with pairwise log-weights
+ *
+ *     linear . x + sum_{i<j} coupling_ij x_i x_j,   x_i = low or high,
+ *
+ * (any RBM with a Gaussian layer, once that is integrated out). Units 0 .. bits[0] - 1 are group A,
+ * then come B and C. One multiply-add a state, no exponential (algorithms/pairwise.c).
+ */
+typedef struct {
+    size_t n;
+    double low, high;
+    const double *linear, *coupling; /* (n), (n, n) symmetric; diagonal not read. Must stay. */
+    int dtype;                       /* of the panels' product: FRBM_FLOAT32 or FRBM_FLOAT64 */
+    unsigned bits[3], tile_bits[3];  /* of the groups; of a shard's share of them */
+    size_t n_shards;
+    double *own[3]; /* log-weights of the states of each group by itself */
+} frbm_pairwise_t;
+
+/* Multiply panel k by (its log-weight - centre[k])^power[k]: moments of the energy. The panels are
+ * A with A-B, B with B-C, C with C-A. NULL stands for powers 0. */
+typedef struct {
+    int power[3];
+    double centre[3];
+} frbm_pairwise_powers_t;
+
+#define FRBM_PAIRWISE_MAX_UNITS 60
+
+/* bits: sizes of the three groups, or NULL for even ones. */
+size_t frbm_pairwise_size(size_t n, const unsigned *bits);
+FRBM_MUST_CHECK int frbm_pairwise_init(frbm_pairwise_t *plan, size_t n, double low, double high,
+                                       const double *linear, const double *coupling, int dtype,
+                                       const unsigned *bits, void *memory, size_t size);
+
+/* Bound of the relative rounding error of a sum over all shards, exponents apart. */
+double frbm_pairwise_relative_error(const frbm_pairwise_t *plan);
+
+/*
+ * The sums of n_indices shards. The inner index is cut into blocks of 2^block_bits states, each
+ * with maxima of its own to guard its range: at most plan->tile_bits[2]; fewer lose less and cost
+ * more, 0 loses nothing (an exact log-sum-exp, an exponential a state).
+ */
+size_t frbm_pairwise_workspace_size(const frbm_pairwise_t *plan, int n_threads);
+FRBM_MUST_CHECK int frbm_pairwise_run(const frbm_pairwise_t *plan, size_t n_indices,
+                                      const uint64_t *indices, unsigned block_bits,
+                                      const frbm_pairwise_powers_t *powers, void *workspace,
+                                      size_t size, const frbm_exec_t *exec,
+                                      frbm_partial_t *partials);
+
+/*
+ * Moments of the K = bits[0] + bits[1] units of A and B over all shards: out holds
+ *     log Z, mean and variance of panel A's log-weight (with_energy, else 0), mean[K], second[K][K],
+ * partials (n_shards) the sums of the shards. block_bits: one a shard, or NULL for the largest. Two
+ * thirds of the pairs: the rest come from plans with the groups in other places.
+ */
+#define FRBM_PAIRWISE_MOMENTS(K) (3 + (K) + (K) * (K))
+size_t frbm_pairwise_moments_workspace_size(const frbm_pairwise_t *plan, int n_threads);
+FRBM_MUST_CHECK int frbm_pairwise_moments(const frbm_pairwise_t *plan, const uint8_t *block_bits,
+                                          int with_energy, void *workspace, size_t size,
+                                          const frbm_exec_t *exec, frbm_partial_t *partials,
+                                          double *out);
+
+/* The states of A, B and C that a shard begins with. */
+void frbm_pairwise_place(const frbm_pairwise_t *plan, uint64_t index, uint64_t first[3]);
+
+/*
+ * What the pairs of states of A and B weigh in block number `block` of a shard: weights[a][b]
+ * exp(exponents[b]), for 2^tile_bits[0] states a and 2^tile_bits[1] states b. One thread's
+ * workspace.
+ */
+FRBM_MUST_CHECK int frbm_pairwise_tile(const frbm_pairwise_t *plan, uint64_t index,
+                                       unsigned block_bits, size_t block, void *workspace,
+                                       size_t size, const frbm_exec_t *exec, double *exponents,
+                                       double *weights);
+
 /* ---------------------------------------------------------------------------------- Training */
 
 /* Rows to learn from: packed bits for discrete visible units, or values used as they are (reals,

@@ -20,7 +20,7 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.math cimport sqrt
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 cimport fastrbm._lib.frbm as frbm
@@ -30,6 +30,8 @@ from fastrbm._lib.frbm cimport (
     frbm_exec_t,
     frbm_gibbs_t,
     frbm_layer_t,
+    frbm_pairwise_t,
+    frbm_partial_t,
     frbm_rbm_t,
     frbm_rng_t,
     frbm_train_options_t,
@@ -861,6 +863,10 @@ cdef class Trainer:
         check_status(frbm.frbm_train_store_chains(&self.c, o.buffer.buf, o.c.dtype,
                                                   o.c.row_stride, o.c.col_stride))
 
+
+# ------------------------------------------------------------------------------------- exact
+
+include "pairwise.pxi"
 
 # ----------------------------------------------------------------------- the C API for Cython
 

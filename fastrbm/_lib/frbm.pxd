@@ -1,6 +1,6 @@
 # What fastrbm.h declares: types, constants and functions of the C library.
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 
 cdef extern from "fastrbm.h" nogil:
@@ -56,6 +56,22 @@ cdef extern from "fastrbm.h" nogil:
 
     ctypedef struct frbm_gibbs_t:
         size_t n_chains
+
+    ctypedef struct frbm_partial_t:
+        uint64_t index
+        double exponent
+        double mantissa
+        double lost
+
+    ctypedef struct frbm_pairwise_t:
+        size_t n
+        unsigned int bits[3]
+        unsigned int tile_bits[3]
+        size_t n_shards
+
+    ctypedef struct frbm_pairwise_powers_t:
+        int power[3]
+        double centre[3]
 
     ctypedef struct frbm_data_t:
         int packed
@@ -161,3 +177,22 @@ cdef extern from "fastrbm.h" nogil:
                          const frbm_exec_t *exec, uint64_t key)
     int frbm_train_store_chains(const frbm_train_t *train, void *out, int out_dtype,
                                 ptrdiff_t row_stride, ptrdiff_t col_stride)
+
+    size_t frbm_pairwise_size(size_t n, const unsigned int *bits)
+    int frbm_pairwise_init(frbm_pairwise_t *plan, size_t n, double low, double high,
+                           const double *linear, const double *coupling, int dtype,
+                           const unsigned int *bits, void *memory, size_t size)
+    double frbm_pairwise_relative_error(const frbm_pairwise_t *plan)
+    size_t frbm_pairwise_workspace_size(const frbm_pairwise_t *plan, int n_threads)
+    int frbm_pairwise_run(const frbm_pairwise_t *plan, size_t n_indices, const uint64_t *indices,
+                          unsigned int block_bits, const frbm_pairwise_powers_t *powers,
+                          void *workspace, size_t size, const frbm_exec_t *exec,
+                          frbm_partial_t *partials)
+    size_t frbm_pairwise_moments_workspace_size(const frbm_pairwise_t *plan, int n_threads)
+    int frbm_pairwise_moments(const frbm_pairwise_t *plan, const uint8_t *block_bits,
+                              int with_energy, void *workspace, size_t size,
+                              const frbm_exec_t *exec, frbm_partial_t *partials, double *out)
+    void frbm_pairwise_place(const frbm_pairwise_t *plan, uint64_t index, uint64_t *first)
+    int frbm_pairwise_tile(const frbm_pairwise_t *plan, uint64_t index, unsigned int block_bits,
+                           size_t block, void *workspace, size_t size, const frbm_exec_t *exec,
+                           double *exponents, double *weights)

@@ -86,6 +86,13 @@ typedef struct {
     double (*square_norm)(size_t n_rows, size_t lanes, const void *g);
     /* sums[j] += sum_r x[r][j] */
     void (*sum_rows)(size_t n_rows, size_t lanes, const void *x, size_t ldx, double *sums);
+
+    /* Strips of the exact pairwise product, whole rows of FRBM_TILE lanes:
+     * out[h n_lo + l] = hi[h] lo[l] scale[h n_lo + l]; and, f in double whatever the type,
+     * dots += sum_r f[r] tile[r], sums += sum_r f[r] and, with keep, f = f tile. */
+    void (*panel)(size_t n_hi, size_t n_lo, const void *hi, const void *lo, const void *scale,
+                  void *out);
+    void (*weigh)(size_t n_rows, double *f, const void *tile, int keep, double *dots, double *sums);
 } frbm_real_kernels_t;
 
 struct frbm_kernels_t {
