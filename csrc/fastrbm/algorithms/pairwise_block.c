@@ -32,6 +32,8 @@
  * products, the product over c and that with F. */
 #define FLUSHES 64
 
+#define LANE_BITS 6 /* FRBM_TILE lanes; they start at a state whose lowest bits are 0 */
+
 /* Bits of the hi table; the lo table has the rest. */
 static unsigned hi_bits(unsigned bits) { return bits - bits / 2; }
 
@@ -52,14 +54,23 @@ typedef struct {
     unsigned to_bits; /* rows: states first_to ... of the lowest bits of group `to` */
 } panel_t;
 
-/* field[lane] of unit j of group `to`: what its states are multiplied with. */
+/* field[lane] of unit j of group `to`: what its states are multiplied with. The lanes differ in the
+ * lowest bits of their states alone, so that they too are a table by doubling. */
 static void lane_fields(const frbm_pairwise_t *plan, const panel_t *p, unsigned j,
                         double field[FRBM_TILE]) {
-    const size_t from = first_unit(plan, p->from), to = first_unit(plan, p->to) + j;
-    for (size_t l = 0; l < FRBM_TILE; ++l) field[l] = 0;
-    for (unsigned i = 0; i < plan->bits[p->from]; ++i) {
-        const double k = plan->coupling[to * plan->n + from + i];
-        for (size_t l = 0; l < FRBM_TILE; ++l) field[l] += k * state_of(plan, p->first_from + l, i);
+    const double *coupling =
+        plan->coupling + (first_unit(plan, p->to) + j) * plan->n + first_unit(plan, p->from);
+    field[0] = 0;
+    for (unsigned i = LANE_BITS; i < plan->bits[p->from]; ++i)
+        field[0] += coupling[i] * state_of(plan, p->first_from, i);
+    for (unsigned i = 0; i < LANE_BITS; ++i) {
+        const double k = i < plan->bits[p->from] ? coupling[i] : 0;
+        const double low = k * plan->low, high = k * plan->high;
+        const size_t filled = frbm_states_of(i);
+        for (size_t l = 0; l < filled; ++l) {
+            field[filled + l] = field[l] + high;
+            field[l] += low;
+        }
     }
 }
 

@@ -31,7 +31,7 @@ typedef struct {
 /* One thread's: weights of a shard's states of A, by lane, and folded over their bits. */
 typedef struct {
     double *by_a;  /* rows of lanes, in units of the slot's exponent */
-    double *fold;  /* rows of lanes */
+    double *fold;  /* scratch of the same shape */
     double *bit_a; /* sums over the states of A with a bit set, a row a bit */
 } fold_t;
 
@@ -46,6 +46,7 @@ typedef struct {
 
 typedef struct {
     const frbm_pairwise_t *plan;
+    const frbm_kernels_t *kernels;
     const frbm_pairwise_scratch_t *scratch;
     int with_energy;
     uint64_t first_a;
@@ -108,31 +109,13 @@ static void add_log(shard_t *s, const frbm_pairwise_strip_t *strip, const double
     }
 }
 
-/* bit_a[i][lane] = sum of the weights of states of A with bit i set: the lowest bit pairs up
- * neighbouring rows, and so on. */
-static void fold_rows(const shard_t *s, const frbm_pairwise_strip_t *strip) {
+/* bit_a[i][lane] = sum of the weights of states of A with bit i set, and by_a. */
+static void fold_rows(const shard_t *s, const frbm_pairwise_strip_t *strip, const double *z) {
     const unsigned local = s->plan->tile_bits[FRBM_GROUP_A];
-    const double *from = strip->f;
-    for (unsigned i = 0; i < s->plan->bits[FRBM_GROUP_A]; ++i) {
-        double *bit = s->fold.bit_a + i * FRBM_TILE;
-        if (i >= local) {
-            const int set = (s->first_a >> i & 1) != 0;
-            for (size_t l = 0; l < FRBM_TILE; ++l) bit[l] = set ? strip->dots[l] : 0;
-            continue;
-        }
-        const size_t half = frbm_states_of(local - i) / 2;
-        for (size_t l = 0; l < FRBM_TILE; ++l) bit[l] = 0;
-        for (size_t a = 0; a < half; ++a) {
-            const double *even = from + 2 * a * FRBM_TILE, *odd = even + FRBM_TILE;
-            double *to = s->fold.fold + a * FRBM_TILE;
-            for (size_t l = 0; l < FRBM_TILE; ++l) {
-                const double sum = even[l] + odd[l];
-                bit[l] += odd[l];
-                to[l] = sum;
-            }
-        }
-        from = s->fold.fold;
-    }
+    s->kernels->fold(local, strip->f, z, s->fold.by_a, s->fold.fold, s->fold.bit_a);
+    for (unsigned i = local; i < s->plan->bits[FRBM_GROUP_A]; ++i)
+        for (size_t l = 0; l < FRBM_TILE; ++l)
+            s->fold.bit_a[i * FRBM_TILE + l] = (s->first_a >> i & 1) != 0 ? strip->dots[l] : 0;
 }
 
 static void add_strip(void *context, const frbm_pairwise_strip_t *strip) {
@@ -147,10 +130,7 @@ static void add_strip(void *context, const frbm_pairwise_strip_t *strip) {
     for (size_t l = 0; l < strip->lanes; ++l) z[l] = exp(strip->exponents[l] - slot->exponent);
     frbm_pairwise_add(s->partial, strip);
     if (s->with_energy) add_log(s, strip, z);
-    for (size_t a = 0; a < n_rows(s->plan); ++a)
-        for (size_t l = 0; l < FRBM_TILE; ++l)
-            s->fold.by_a[a * FRBM_TILE + l] += z[l] * strip->f[a * FRBM_TILE + l];
-    fold_rows(s, strip);
+    fold_rows(s, strip, z);
     for (size_t l = 0; l < strip->lanes; ++l) {
         const double weight = z[l] * strip->dots[l];
         const uint64_t b = strip->first_b + l;
@@ -227,7 +207,11 @@ static void run_slot(void *context, size_t number, const frbm_pairwise_scratch_t
     const moments_t *m = (const moments_t *)context;
     const frbm_pairwise_t *plan = m->plan;
     const size_t n_slots = slots_of(plan);
-    shard_t s = {plan, scratch, m->with_energy, 0, &m->slots[number], NULL, {NULL, NULL, NULL}};
+    shard_t s = {.plan = plan,
+                 .kernels = m->kernels,
+                 .scratch = scratch,
+                 .with_energy = m->with_energy,
+                 .slot = &m->slots[number]};
     frbm_workspace_t w = *scratch->rest;
     take_fold(plan, &w, &s.fold);
     const uint64_t begin = plan->n_shards * number / n_slots;

@@ -99,6 +99,10 @@ struct frbm_kernels_t {
     const char *name;
     frbm_real_kernels_t real[2];                              /* by FRBM_FLOAT32, FRBM_FLOAT64 */
     void (*softplus)(size_t n, const double *x, double *out); /* log(1 + exp(x)) */
+    /* A strip of 2^n_bits rows f: rows += z f, and bits[i] = sum of f over the rows whose number has
+     * bit i. scratch: half as many rows. */
+    void (*fold)(unsigned n_bits, const double *f, const double *z, double *rows, double *scratch,
+                 double *bits);
     /* words of blocks of consecutive rows, n_rows x 4 n_blocks; up to FRBM_WORDS_SLACK words after
      * them are overwritten, since whole vectors are stored */
     void (*random_words)(const frbm_stream_t *stream, uint32_t first_row, size_t n_rows,
