@@ -69,7 +69,8 @@ enum {
     FRBM_ERROR_CORRUPT = -44,    /* sizes or checksum of the byte block do not agree */
     FRBM_ERROR_BYTE_ORDER = -45, /* byte blocks are little-endian, this machine is not */
 
-    FRBM_ERROR_DIVERGED = -60 /* training diverged; the model holds the last good state */
+    FRBM_ERROR_DIVERGED = -60, /* training diverged; the model holds the last good state */
+    FRBM_ERROR_RANGE = -61 /* log-weights pass 1e15: double precision cannot tell states apart */
 };
 
 /* One English sentence for every code; never NULL. */
@@ -374,6 +375,37 @@ FRBM_MUST_CHECK int frbm_pairwise_tile(const frbm_pairwise_t *plan, uint64_t ind
                                        unsigned block_bits, size_t block, void *workspace,
                                        size_t size, const frbm_exec_t *exec, double *exponents,
                                        double *weights);
+
+/*
+ * The split product: all 2^n states of the discrete layer on `side` (n <= 60), the other layer
+ * summed or integrated in closed form. Z(beta) is the sum over all shards. One add and one multiply
+ * per state and unit of a two-state other layer, whose m factors are products of tables over
+ * half-states; other unit types go through their cgf. O(2^n m).
+ *
+ * The workspace keeps tables for n_threads threads; the model's arrays are read at every call, so
+ * they may change between calls, but must stay where they are.
+ */
+typedef struct {
+    frbm_rbm_t rbm;
+    int side;
+    int n_threads;
+    uint64_t n_shards;
+    double n_state_units;               /* 2^n m */
+    double error_bound;                 /* of the last call: rounding of log Z, in nats */
+    struct frbm_split_buffers *buffers; /* inside the workspace */
+} frbm_split_t;
+
+size_t frbm_split_workspace_size(const frbm_rbm_t *rbm, int side, int n_threads);
+FRBM_MUST_CHECK int frbm_split_init(frbm_split_t *split, const frbm_rbm_t *rbm, int side,
+                                    int n_threads, void *workspace, size_t size);
+/* partials[i] is the sum over shard indices[i]: the same bits in whatever calls shards come. */
+FRBM_MUST_CHECK int frbm_split_run(frbm_split_t *split, double beta, uint64_t n,
+                                   const uint64_t *indices, const frbm_exec_t *exec,
+                                   frbm_partial_t *partials);
+/* Log-weights of the states first .. first + n - 1, whose unit i is high where bit i of the number
+ * is set: Z = sum of exp(out) over all states. */
+FRBM_MUST_CHECK int frbm_split_log_weights(frbm_split_t *split, double beta, uint64_t first,
+                                           uint64_t n, const frbm_exec_t *exec, double *out);
 
 /* ---------------------------------------------------------------------------------- Training */
 

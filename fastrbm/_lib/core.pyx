@@ -34,6 +34,7 @@ from fastrbm._lib.frbm cimport (
     frbm_partial_t,
     frbm_rbm_t,
     frbm_rng_t,
+    frbm_split_t,
     frbm_train_options_t,
     frbm_train_t,
     frbm_where_t,
@@ -866,7 +867,9 @@ cdef class Trainer:
 
 # ------------------------------------------------------------------------------------- exact
 
+include "partial.pxi"
 include "pairwise.pxi"
+include "split.pxi"
 
 # ----------------------------------------------------------------------- the C API for Cython
 

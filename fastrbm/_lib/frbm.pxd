@@ -96,6 +96,11 @@ cdef extern from "fastrbm.h" nogil:
         size_t epoch_updates
         size_t last_chains
 
+    ctypedef struct frbm_split_t:
+        uint64_t n_shards
+        double n_state_units
+        double error_bound
+
     int frbm_rbm_from_bytes(frbm_rbm_t *rbm, const void *block, size_t size)
     int frbm_rbm_check(const frbm_rbm_t *rbm)
     size_t frbm_rbm_block_size(const frbm_rbm_t *rbm)
@@ -196,3 +201,11 @@ cdef extern from "fastrbm.h" nogil:
     int frbm_pairwise_tile(const frbm_pairwise_t *plan, uint64_t index, unsigned int block_bits,
                            size_t block, void *workspace, size_t size, const frbm_exec_t *exec,
                            double *exponents, double *weights)
+
+    size_t frbm_split_workspace_size(const frbm_rbm_t *rbm, int side, int n_threads)
+    int frbm_split_init(frbm_split_t *split, const frbm_rbm_t *rbm, int side, int n_threads,
+                        void *workspace, size_t size)
+    int frbm_split_run(frbm_split_t *split, double beta, uint64_t n, const uint64_t *indices,
+                       const frbm_exec_t *exec, frbm_partial_t *partials)
+    int frbm_split_log_weights(frbm_split_t *split, double beta, uint64_t first, uint64_t n,
+                               const frbm_exec_t *exec, double *out)

@@ -1,20 +1,5 @@
 # The three-panel product (csrc/fastrbm/algorithms/pairwise.c), included by core.pyx.
 
-#: One shard's sum: mantissa exp(exponent), of which underflow lost at most lost exp(exponent).
-PARTIAL = np.dtype(
-    [("index", np.uint64), ("exponent", np.float64), ("mantissa", np.float64),
-     ("lost", np.float64)]
-)
-
-
-cdef size_t check_partials(object partials, size_t n) except? 0:
-    """The address of n writable records."""
-    if not isinstance(partials, np.ndarray) or partials.dtype != PARTIAL or (
-            partials.shape != (n,) or not partials.flags.carray):
-        raise ValueError(f"partials must be an array of {n} records of core.PARTIAL")
-    return <size_t>partials.ctypes.data
-
-
 cdef class Pairwise:
     """n two-state units with pairwise log-weights, in three groups A, B and C.
 
@@ -99,15 +84,14 @@ cdef class Pairwise:
             asked = &weights
         cdef Memory workspace = Memory(
             frbm.frbm_pairwise_workspace_size(&self.c, exec.c.n_threads))
-        cdef frbm_partial_t *out = <frbm_partial_t *><size_t>check_partials(partials, n)
+        cdef frbm_partial_t *out = partials_of(partials, n)
         cdef Poll poll = Poll()
         cdef frbm_exec_t how = polled(exec, poll)
         cdef int rc
         with nogil:
             rc = frbm.frbm_pairwise_run(&self.c, n, <const uint64_t *>chosen.buffer.buf, bits,
                                         asked, workspace.p, workspace.size, &how, out)
-        if check_status(rc) == frbm.FRBM_STOPPED:
-            raise poll.error
+        check_stopped(rc, poll)
 
     def moments(self, Exec exec, block_bits=None, bint with_energy=False):
         """(log Z, mean (K,), second (K, K), mean and variance of panel F's log-weight, partials).
@@ -125,7 +109,7 @@ cdef class Pairwise:
             bits = <const uint8_t *>chosen.buffer.buf
         cdef Memory workspace = Memory(
             frbm.frbm_pairwise_moments_workspace_size(&self.c, exec.c.n_threads))
-        cdef frbm_partial_t *sums = <frbm_partial_t *><size_t>check_partials(partials, n)
+        cdef frbm_partial_t *sums = partials_of(partials, n)
         cdef Poll poll = Poll()
         cdef frbm_exec_t how = polled(exec, poll)
         cdef int rc
@@ -133,8 +117,7 @@ cdef class Pairwise:
             rc = frbm.frbm_pairwise_moments(&self.c, bits, with_energy, workspace.p,
                                             workspace.size, &how, sums,
                                             <double *>numbers.buffer.buf)
-        if check_status(rc) == frbm.FRBM_STOPPED:
-            raise poll.error
+        check_stopped(rc, poll)
         return out[0], out[3:3 + k], out[3 + k:].reshape(k, k), out[1], out[2], partials
 
     def tile(self, Exec exec, uint64_t index, block_bits=None, size_t block=0):

@@ -39,6 +39,8 @@ const char *frbm_strerror(int code) {
         return "byte blocks are little-endian and this machine is not";
     case FRBM_ERROR_DIVERGED:
         return "training diverged; the model holds the last good state";
+    case FRBM_ERROR_RANGE:
+        return "log-weights pass 1e15: double precision cannot tell the states apart";
     default:
         return "unknown status code";
     }

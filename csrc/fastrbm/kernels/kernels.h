@@ -95,6 +95,54 @@ typedef struct {
     void (*weigh)(size_t n_rows, double *f, const void *tile, int keep, double *dots, double *sums);
 } frbm_real_kernels_t;
 
+/* The states of a split product, see kernels_factors.inc: rows (fields u) by lanes (fields y). A
+ * tile of them is FRBM_FACTOR_ROWS x FRBM_FACTOR_LANES doubles in C order; u has rows of ldu units,
+ * y one row of FRBM_FACTOR_LANES lanes a unit. u, y and their sums are positive. */
+#define FRBM_FACTOR_ROWS 4
+#define FRBM_FACTOR_LANES 32
+#define FRBM_FACTOR_TILE (FRBM_FACTOR_ROWS * FRBM_FACTOR_LANES)
+/* Partial sums of a row over its lanes: doubles of the widest vector. */
+#define FRBM_FACTOR_SLOTS 8
+/* Rows of u have room for whole vectors of units. */
+#define FRBM_FACTOR_PADDING 8
+/* Products below it are 0 in a table: the other term of their sum is at least its square root. */
+#define FRBM_FACTOR_TINY 0x1p-800
+/* Wide factors that are multiplied before exponents are taken out: each is within 2^+-60. */
+#define FRBM_WIDE_UNITS 8
+
+typedef struct {
+    /* sums[r] = sum over the lanes of n_panels panels of start times prod_j (u_rj + y_j): panels of
+     * y are y_stride apart, those of start follow each other. */
+    void (*sum)(size_t n_units, const double *u, size_t ldu, const double *y, size_t y_stride,
+                size_t n_panels, const double *start, double *sums);
+    /* tile 2^exponents *= prod_j (u_rj + y_j), with 1 <= tile < 2. */
+    void (*block)(size_t n_units, const double *u, size_t ldu, const double *y, double *tile,
+                  double *exponents);
+    /* The same with factors u 2^ku + y 2^ky of any size, u and y within 2^+-60. */
+    void (*wide)(size_t n_units, const double *u, const double *ku, size_t ldu, const double *y,
+                 const double *ky, double *tile, double *exponents);
+    /* sums 2^references += sum_r f_r 2^kf_r tile_r 2^exponents_r, lane by lane. */
+    void (*add)(const double *tile, const double *exponents, const double *f, const double *kf,
+                double *sums, double *references);
+    /* tile = f_r tile 2^(exponents + kf_r) */
+    void (*weigh)(const double *exponents, const double *f, const double *kf, double *tile);
+    /* prefix[j] = tile prod_{i < j} (u_ri + y_i), then tile the whole product. */
+    void (*prefix)(size_t n_units, const double *u, size_t ldu, const double *y, double *tile,
+                   double *prefix);
+    /* With D_j = prefix_j suffix prod_{i > j} (u_ri + y_i): rows[j][r], in FRBM_FACTOR_SLOTS parts,
+     * += sum over lanes, columns[j] += sum over rows of D_j. */
+    void (*backward)(size_t n_units, const double *u, size_t ldu, const double *y,
+                     const double *prefix, const double *suffix, double *rows, double *columns);
+    /* Wide units: rows += sum of p u_j / (u_j + y_j), columns += sum of p y_j / (u_j + y_j). */
+    void (*wide_backward)(size_t n_units, const double *u, const double *ku, size_t ldu,
+                          const double *y, const double *ky, const double *p, double *rows,
+                          double *columns);
+    /* out = a b, or 0 where that is below FRBM_FACTOR_TINY; n in whole FRBM_FACTOR_PADDING. */
+    void (*rows)(size_t n, const double *a, const double *b, double *out);
+    /* out[r ldo + j] = the sum of the parts of rows[j][r]. */
+    void (*fold)(size_t n_units, const double *rows, double *out, size_t ldo);
+} frbm_factor_kernels_t;
+
 struct frbm_kernels_t {
     const char *name;
     frbm_real_kernels_t real[2];                              /* by FRBM_FLOAT32, FRBM_FLOAT64 */
@@ -113,6 +161,7 @@ struct frbm_kernels_t {
                            size_t first_word, size_t n_words, uint64_t *out, size_t out_stride);
     /* Ones in each row of stride words. */
     void (*count_bits)(const uint64_t *rows, size_t stride, size_t n_rows, uint32_t *counts);
+    frbm_factor_kernels_t factors;
 };
 
 /* NULL-terminated, plain first; the levels this build has (not all need run on this machine). */
