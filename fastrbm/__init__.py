@@ -15,8 +15,14 @@ import pathlib
 import sys
 
 from . import _lib, datasets, hopfield
-from .errors import DependentPatternsWarning, DivergenceError, FileFormatError, Interrupted
-from .evaluation import pseudo_likelihood
+from .errors import (
+    DependentPatternsWarning,
+    DivergenceError,
+    FileFormatError,
+    Interrupted,
+    TooLarge,
+)
+from .evaluation import kl_divergence, log_likelihood, log_partition, pseudo_likelihood
 from .layers import Bernoulli, Gaussian, Spin
 from .model import RBM
 from .sampling import Energies, Moments, sample
@@ -33,9 +39,13 @@ __all__ = [
     "Interrupted",
     "Moments",
     "Spin",
+    "TooLarge",
     "datasets",
     "get_include",
     "hopfield",
+    "kl_divergence",
+    "log_likelihood",
+    "log_partition",
     "pseudo_likelihood",
     "sample",
     "show_config",

@@ -69,6 +69,40 @@ class FileFormatError(ValueError):
     """
 
 
+class TooLarge(ValueError):
+    """Exact work that would not fit in the time or the memory that was asked for.
+
+    Parameters
+    ----------
+    message : str
+        What would not fit, the estimates, and what would.
+    method : str
+        The cheapest method that applies.
+    n_states : int
+        States it would sum over.
+    seconds, bytes : float
+        What it would take, estimated from rates that were measured on one machine.
+
+    Examples
+    --------
+    >>> import fastrbm
+    >>> rbm = fastrbm.RBM(fastrbm.Bernoulli(400), fastrbm.Bernoulli(60), rng=0)
+    >>> try:
+    ...     fastrbm.log_partition(rbm, max_seconds=1)
+    ... except fastrbm.TooLarge as error:
+    ...     print(error.method, error.n_states == 2**60)
+    split True
+    """
+
+    def __init__(self, message, method="", n_states=0, seconds=0.0, bytes=0.0):
+        super().__init__(message)
+        self.method, self.n_states = method, n_states
+        self.seconds, self.bytes = seconds, bytes
+
+    def __reduce__(self):
+        return type(self), (*self.args, self.method, self.n_states, self.seconds, self.bytes)
+
+
 class DependentPatternsWarning(UserWarning):
     """Some Hopfield patterns are linear combinations of others (see `fastrbm.hopfield`).
 

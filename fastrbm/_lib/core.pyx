@@ -297,6 +297,8 @@ def purposes():
         "SAMPLE_HIDDEN": <int>FRBM_PURPOSE_SAMPLE_HIDDEN,
         "SAMPLE_VISIBLE": <int>FRBM_PURPOSE_SAMPLE_VISIBLE,
         "LAYER": <int>FRBM_PURPOSE_LAYER,
+        "EXACT": <int>FRBM_PURPOSE_EXACT,
+        "EXACT_PART": <int>FRBM_PURPOSE_EXACT_PART,
     }
 
 

@@ -44,6 +44,8 @@ cdef extern from "fastrbm/core/rng.h" nogil:
         FRBM_PURPOSE_SAMPLE_HIDDEN
         FRBM_PURPOSE_SAMPLE_VISIBLE
         FRBM_PURPOSE_LAYER
+        FRBM_PURPOSE_EXACT
+        FRBM_PURPOSE_EXACT_PART
 
     ctypedef struct frbm_philox_block:
         uint32_t c[4]

@@ -55,7 +55,7 @@ def free_energy_gap(rbm, validation_data, training_data):
     return means[0] - means[1]
 
 
-def mean_free_energy(rbm, data, rows=None, *, executor=None):
+def mean_free_energy(rbm, data, rows=None, *, executor=None, beta=1.0):
     """Return the mean free energy of an array, or of those of its rows that `rows` names.
 
     Examples
@@ -75,6 +75,6 @@ def mean_free_energy(rbm, data, rows=None, *, executor=None):
         chosen = slice(first, first + BLOCK_ROWS)
         block = data[chosen] if rows is None else data[rows[chosen]]
         energies = np.empty(len(block))
-        rbm._core.free_energy(executor, block, 1.0, energies)
+        rbm._core.free_energy(executor, block, beta, energies)
         total += float(energies.sum())
     return total / n

@@ -31,7 +31,9 @@ enum frbm_purpose {
     FRBM_PURPOSE_PSEUDO = 13,         /* the random unit of a pseudo-likelihood; step: epoch */
     FRBM_PURPOSE_SAMPLE_HIDDEN = 14,  /* rbm.sample_hidden */
     FRBM_PURPOSE_SAMPLE_VISIBLE = 15, /* rbm.sample_visible */
-    FRBM_PURPOSE_LAYER = 16           /* layer.sample */
+    FRBM_PURPOSE_LAYER = 16,          /* layer.sample */
+    FRBM_PURPOSE_EXACT = 17,          /* exact_sample: the states of what is enumerated */
+    FRBM_PURPOSE_EXACT_PART = 18      /* exact_sample: keys of a model's independent parts */
 };
 
 typedef struct {

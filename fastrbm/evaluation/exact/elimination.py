@@ -1,0 +1,428 @@
+"""Variable elimination: exact sums over sparse models, 2^width instead of 2^n.
+
+The vertices are the two-state units: both layers where both are discrete, with an edge where W is
+not zero; against a Gaussian layer the discrete one alone, with the couplings that are left when the
+Gaussian units are integrated (pairwise.py). Units are summed out one after the other; the tables
+that contain a unit are added and give, by a log-sum-exp over it, one table over its neighbours.
+The order is min-fill: next is the unit whose neighbours lack fewest edges (R. Dechter, Artificial
+Intelligence 113, 1999; U. Kjaerulff, 1990). Tables are logarithms with their maxima taken out.
+
+Means come from the reverse sweep (the adjoint of a table entry is its probability), products with
+a unit from one more run with that unit held high, d/dbeta and its second derivative from tables of
+derivatives carried along, draws from the tables in reverse order.
+
+Error: a table entry is off by the sum of the bounds of the tables it was made of plus the rounding
+of that step; each table is used once, so all steps add up to the bound of log Z.
+"""
+
+import heapq
+import math
+
+import numpy as np
+
+from . import draws
+from .pairwise import reduced
+from .plan import OVERHEAD, RATES, NotApplicable, Plan, Raw, Sum
+from .problem import U_LONG, U, states
+
+#: Wider tables have more axes than NumPy takes, and more bytes than memory.
+WIDEST = 30
+#: Up to this many table entries in long double: bounds 2,000 times smaller where it has 64 bits.
+LONG_ENTRIES = 2**20
+#: The log-weight of a state that is held out.
+NEVER = -1e300
+
+
+def plan(problem):
+    """Return the plan of eliminating unit by unit.
+
+    Examples
+    --------
+    >>> import numpy as np, fastrbm
+    >>> from fastrbm.evaluation.exact.elimination import plan
+    >>> from fastrbm.evaluation.exact.problem import Problem
+    >>> chain = np.eye(50) + np.eye(50, k=1)
+    >>> rbm = fastrbm.RBM(fastrbm.Spin(50), fastrbm.Spin(50), weights=chain)
+    >>> plan(Problem(rbm, 1.0)).width
+    1
+    """
+    if not (problem.first.discrete or problem.second.discrete):
+        raise NotApplicable("method 'elimination' needs a layer of discrete units")
+    return EliminationPlan(problem)
+
+
+def least_width(problem):
+    """Return a lower bound on the width of any order, in O(n_visible n_hidden).
+
+    A graph whose units have at least k neighbours each has width k or more, and so has one that
+    contains it; units of few neighbours are peeled off. Gaussian units make cliques.
+
+    Examples
+    --------
+    >>> import fastrbm
+    >>> from fastrbm.evaluation.exact.elimination import least_width
+    >>> from fastrbm.evaluation.exact.problem import Problem
+    >>> least_width(Problem(fastrbm.RBM(fastrbm.Spin(50), fastrbm.Spin(30), rng=0), 1.0))
+    30
+    """
+    coupled = problem.weights != 0
+    if not problem.first.discrete:
+        coupled = coupled.T
+    if not (problem.first.discrete and problem.second.discrete):
+        return max(0, int(coupled.sum(0).max()) - 1)
+    rows, columns = coupled.sum(1), coupled.sum(0)
+    bound = 0
+    for _ in range(100):
+        degrees = np.concatenate([rows[rows > 0], columns[columns > 0]])
+        if not len(degrees):
+            break
+        bound = max(bound, int(degrees.min()))
+        weak_rows, weak_columns = rows <= bound, columns <= bound
+        coupled = coupled & ~weak_rows[:, None] & ~weak_columns
+        rows, columns = coupled.sum(1), coupled.sum(0)
+    return bound
+
+
+class EliminationPlan(Plan):
+    """Summing out one unit at a time, in min-fill order."""
+
+    name = "elimination"
+
+    def __init__(self, problem):
+        self.problem = problem
+        self.both = problem.first.discrete and problem.second.discrete
+        self.least = least_width(problem)
+        if self.least > WIDEST:
+            self.order, self.width, self.n_states = None, self.least, 2 ** (self.least + 1)
+        else:
+            self.order, self.scopes = min_fill(neighbours(problem))
+            self.width = max(map(len, self.scopes))
+            self.n_states = sum(2 ** (len(scope) + 1) for scope in self.scopes)
+        self.reason = f"couplings are sparse: no table of more than 2^{self.width} entries"
+
+    @property
+    def n(self):
+        """int: Units that are summed out."""
+        return len(self.order)
+
+    def seconds(self, n_threads):
+        """Table entries; more for units with many tables, fewer where entries are wide."""
+        if self.n_states.bit_length() > 1000:
+            return math.inf
+        slow = 8 if self.n_states <= LONG_ENTRIES else 1
+        units = 0 if self.order is None else 5e-5 * len(self.order)
+        return OVERHEAD + units + slow * self.n_states / RATES["elimination"]
+
+    def bytes(self, n_threads):
+        """The largest tables at work."""
+        return 8.0 * 6 * 2.0 ** min(self.width + 1, 1000)
+
+    def fitting(self, ratio):
+        """Cost doubles with each step of width."""
+        return f"couplings of width {max(1, self.width - math.ceil(math.log2(ratio)))}"
+
+    def moment_seconds(self, n_threads):
+        """A forward and a reverse sweep for each unit of one layer."""
+        p = self.problem
+        runs = min(p.first.n, p.second.n) if self.both else self.n if self.order else math.inf
+        return 4 * (runs + 1) * self.seconds(n_threads)
+
+    # ----------------------------------------------------------------------------------- tables
+
+    def factors(self, dtype):
+        """Return [(units, table, bound)] of the model, d/dbeta of the tables, and the constant."""
+        problem, beta = self.problem, np.longdouble(self.problem.beta)
+        wide, roundings = [], 3.0
+        if self.both:
+            n = problem.first.n
+            low = [states(layer) for layer in (problem.first, problem.second)]
+            for side, layer in enumerate((problem.first, problem.second)):
+                x = np.array(low[side], np.longdouble)
+                for i, b in enumerate(layer.bias):
+                    wide.append(((i + side * n,), beta * b * x, b * x))
+            pair = np.outer(*(np.array(x, np.longdouble) for x in low))
+            for i, j in np.argwhere(problem.weights != 0).tolist():
+                w = problem.weights[i, j]
+                wide.append(((i, j + n), beta * w * pair, w * pair))
+            constant, constant_error = np.longdouble(0), 0.0
+        else:
+            pairs = reduced(problem)
+            x = np.array([pairs.low, pairs.high], np.longdouble)
+            wide = [((i,), b * x, b / beta * x) for i, b in enumerate(pairs.linear)]
+            for i, j in np.argwhere(np.triu(pairs.coupling, 1) != 0).tolist():
+                table = pairs.coupling[i, j] * np.outer(x, x)
+                wide.append(((i, j), table, table / beta))
+            constant, constant_error = pairs.constant, pairs.error
+        u = U_LONG if dtype is np.longdouble else U
+        found = [
+            (units, table.astype(dtype), roundings * u * float(abs(table).max()))
+            for units, table, _ in wide
+        ]
+        return found, [slope.astype(dtype) for _, _, slope in wide], constant, constant_error
+
+    def forward(self, run, held=None, slopes=False, share=1.0):
+        """Sum out all units; return a `_Swept`.
+
+        held : unit whose low state is given no weight.
+        slopes : carry first and second derivatives with respect to beta along.
+        """
+        dtype = np.longdouble if self.n_states <= LONG_ENTRIES else np.float64
+        u = U_LONG if dtype is np.longdouble else U
+        factors, derivative, constant, error = self.factors(dtype)
+        position = {unit: k for k, unit in enumerate(self.order)}
+        buckets = [[] for _ in self.order]
+        tables = []  # every table: [axes as positions, values, bound, slopes or None]
+
+        def add(units, values, bound, slope):
+            axes = tuple(sorted(units, key=position.__getitem__))
+            if axes != tuple(units):
+                values = values.T  # pairs only: larger tables are made in order
+                slope = None if slope is None else tuple(s.T for s in slope)
+            tables.append((axes, values, bound, slope))
+            buckets[position[axes[0]]].append(len(tables) - 1)
+
+        for (units, values, bound), first in zip(factors, derivative, strict=True):
+            slope = (first, np.zeros_like(first)) if slopes else None
+            if held is not None and units == (held,):
+                values = values + np.array([NEVER, 0], dtype)
+            add(units, values, bound, slope)
+        n_factors = len(tables)
+        maxima, jet, steps = [], np.zeros(2), []
+        for k, unit in enumerate(self.order):
+            scope = (unit, *self.scopes[k])
+            total = np.zeros((2,) * len(scope), dtype)
+            first = second = np.zeros((2,) * len(scope), dtype) if slopes else None
+            size = bound = 0.0
+            for index in buckets[k]:
+                axes, values, its_bound, slope = tables[index]
+                shape = tuple(2 if v in axes else 1 for v in scope)
+                total = total + values.reshape(shape)
+                if slopes:
+                    first = first + slope[0].reshape(shape)
+                    second = second + slope[1].reshape(shape)
+                size += _size(values)
+                bound += its_bound
+            zero, one = total[0], total[1]
+            top = np.maximum(zero, one)
+            new = top + np.log1p(np.exp(-abs(zero - one)))
+            bound += u * ((len(buckets[k]) + 4) * size + 12)
+            slope = None
+            if slopes:
+                p = np.exp(one - new)
+                mean = first[0] + p * (first[1] - first[0])
+                spread = p * (1 - p) * (first[1] - first[0]) ** 2
+                slope = (mean, second[0] + p * (second[1] - second[0]) + spread)
+            largest = new.max()
+            maxima.append(largest)
+            steps.append((scope, total, tuple(buckets[k]), len(tables)))
+            run.advance(share * self.seconds(run.n_threads) / self.n, self)
+            if len(scope) > 1:
+                add(scope[1:], new - largest, bound, slope)
+                continue
+            error += bound
+            tables.append(((), new - largest, bound, slope))
+            if slopes:
+                jet += [float(slope[0]), float(slope[1])]
+        total = constant + sum(maxima)
+        error += 3 * u * float(sum(map(abs, maxima))) * 2 + U * abs(float(total))
+        return _Swept(float(total), error + 8 * u * self.n, steps, tables, n_factors, jet)
+
+    # --------------------------------------------------------------------------------- protocol
+
+    def log_partition(self, run):
+        """Return log Z and its bound."""
+        swept = self.forward(run)
+        return Sum(swept.log_z, swept.error)
+
+    def moments(self, run, squares, heat):
+        """Return means by reverse sweeps; derivatives of log Z give the energy."""
+        problem = self.problem
+        swept = self.forward(run, slopes=True)
+        high = swept.marginals(self.n)
+        n = problem.first.n
+        if not self.both:
+            return self._gaussian_moments(run, squares, swept, high)
+        scale = [states(layer) for layer in (problem.first, problem.second)]
+        mean = np.concatenate([_state(x, high[s]) for x, s in
+                               zip(scale, (slice(0, n), slice(n, None)), strict=True)])  # fmt: skip
+        # Hold the units of the smaller layer, and of a layer whose own products are wanted.
+        sides = set(squares) or {int(problem.second.n <= n)}
+        products, found = None, {}
+        for side in sides:
+            part = slice(n, None) if side else slice(0, n)
+            others = slice(0, n) if side else slice(n, None)
+            both = self._pairs(run, range(self.n)[part], high)
+            x, y = scale[side], scale[1 - side]
+            own = _pair_mean(x, x, high[part], high[part], both[:, part])
+            np.fill_diagonal(own, 1.0 if x[0] == -1 else high[part])
+            if side in squares:
+                found[side] = own
+            cross = _pair_mean(x, y, high[part], high[others], both[:, others])
+            products = cross.T if side else cross
+        return Raw(swept.log_z, swept.error, mean[:n], mean[n:], products, found,
+                   -swept.jet[0], swept.jet[1])  # fmt: skip
+
+    def _pairs(self, run, held, high):
+        """Return P(unit and other both high), (len(held), n)."""
+        rows = [high[j] * self.forward(run, held=j).marginals(self.n) for j in held]
+        return np.array(rows).reshape(len(rows), self.n)
+
+    def _gaussian_moments(self, run, squares, swept, high):
+        from .pairwise import joint_moments
+
+        problem = self.problem
+        gaussian_second = problem.first.discrete
+        oriented = problem if gaussian_second else problem.swapped()
+        x = states(oriented.first)
+        both = _pair_mean(x, x, high, high, self._pairs(run, range(self.n), high))
+        np.fill_diagonal(both, 1.0 if x[0] == -1 else high)
+        squares = squares if gaussian_second else {1 - side for side in squares}
+        raw = joint_moments(oriented, _state(x, high), both, squares, Sum(swept.log_z, swept.error),
+                            -swept.jet[0], swept.jet[1])  # fmt: skip
+        return raw if gaussian_second else raw.swapped()
+
+    def draw(self, run, n, key):
+        """Draw units in the reverse order of elimination, each given those drawn before."""
+        swept = self.forward(run)
+        bits = np.zeros((self.n, n), np.int64)
+        for scope, total, _, _ in reversed(swept.steps):
+            u = draws.uniforms(draws.part_key(key, scope[0]), n)
+            given = tuple(bits[unit] for unit in scope[1:])
+            zero, one = total[(0, *given)], total[(1, *given)]
+            bits[scope[0]] = u < _sigmoid(one - zero)
+        problem = self.problem
+        if self.both:
+            n_first = problem.first.n
+            return tuple(
+                _state(states(layer), bits[part].T.astype(np.float64))
+                for layer, part in (
+                    (problem.first, slice(0, n_first)), (problem.second, slice(n_first, None)),
+                )
+            )  # fmt: skip
+        side = 0 if problem.first.discrete else 1
+        discrete = problem.second if side else problem.first
+        own = _state(states(discrete), bits.T.astype(np.float64))
+        other = draws.conditional(problem, 1 - side, own, key, run.executor)
+        return (other, own) if side else (own, other)
+
+
+class _Swept:
+    """The tables of a forward sweep."""
+
+    __slots__ = ("error", "jet", "log_z", "n_factors", "steps", "tables")
+
+    def __init__(self, log_z, error, steps, tables, n_factors, jet):
+        self.log_z, self.error, self.jet = log_z, error, jet
+        self.steps, self.tables, self.n_factors = steps, tables, n_factors
+
+    def marginals(self, n):
+        """Return P(unit is high) of all units by the reverse sweep, (n,)."""
+        weight = [None] * len(self.tables)
+        high = np.zeros(n)
+        for scope, total, used, made in reversed(self.steps):
+            zero, one = total[0], total[1]
+            p = _sigmoid(one - zero)
+            above = 1.0 if len(scope) == 1 else weight[made]
+            both = np.stack([(1 - p) * above, p * above])
+            high[scope[0]] = float(both[1].sum())
+            for index in used:
+                if index >= self.n_factors:
+                    axes = self.tables[index][0]
+                    gone = tuple(a for a, unit in enumerate(scope) if unit not in axes)
+                    weight[index] = both.sum(gone)
+        return high
+
+
+def _sigmoid(x):
+    """1 / (1 + exp(-x)) without overflow."""
+    small = np.exp(-abs(x))
+    return np.where(x >= 0, 1, small) / (1 + small)
+
+
+def _state(x, high):
+    """The mean state from the probability of the high one."""
+    return x[0] + (x[1] - x[0]) * high
+
+
+def _pair_mean(x, y, p, q, both):
+    """<x y> from P(x high) (n,), P(y high) (m,), and P(both high) (n, m)."""
+    dx, dy = x[1] - x[0], y[1] - y[0]
+    return x[0] * y[0] + dx * y[0] * p[:, None] + x[0] * dy * q + dx * dy * both
+
+
+def _size(values):
+    """The largest entry, states held out aside."""
+    size = abs(values)
+    return float(size[size < -NEVER / 2].max(initial=0.0))
+
+
+def neighbours(problem):
+    """Return the graph of the discrete units as a list of sets.
+
+    Examples
+    --------
+    >>> import fastrbm
+    >>> from fastrbm.evaluation.exact.elimination import neighbours
+    >>> from fastrbm.evaluation.exact.problem import Problem
+    >>> rbm = fastrbm.RBM(fastrbm.Spin(2), fastrbm.Spin(2), weights=[[1, 0], [1, 0]])
+    >>> neighbours(Problem(rbm, 1.0))
+    [{2}, {2}, {0, 1}, set()]
+    """
+    coupled = problem.weights != 0
+    if problem.first.discrete and problem.second.discrete:
+        n = problem.first.n
+        found = [set((np.flatnonzero(row) + n).tolist()) for row in coupled]
+        return found + [set(np.flatnonzero(column).tolist()) for column in coupled.T]
+    if not problem.first.discrete:
+        coupled = coupled.T
+    shared = coupled.astype(np.float32) @ coupled.T.astype(np.float32) > 0
+    np.fill_diagonal(shared, False)
+    return [set(np.flatnonzero(row).tolist()) for row in shared]
+
+
+def min_fill(graph):
+    """Return an elimination order and, for each of its units, the neighbours it then has.
+
+    Those are in the order in which they will be eliminated. The graph is a list of sets.
+
+    Examples
+    --------
+    >>> from fastrbm.evaluation.exact.elimination import min_fill
+    >>> min_fill([{1}, {0, 2}, {1}])
+    ([0, 1, 2], [(1,), (2,), ()])
+    """
+    graph = [set(near) for near in graph]
+
+    def fill(v):
+        near = graph[v]
+        return (sum(len(near) - 1 - len(graph[a] & near) for a in near) // 2, len(near), v)
+
+    best = [fill(v) for v in range(len(graph))]
+    heap = list(best)
+    heapq.heapify(heap)
+    gone, order, scopes = set(), [], []
+    while heap:
+        entry = heapq.heappop(heap)
+        v = entry[2]
+        if v in gone or entry != best[v]:
+            continue
+        near = graph[v]
+        gone.add(v)
+        order.append(v)
+        scopes.append(near)
+        changed = set(near)
+        for a in near:
+            graph[a].discard(v)
+        for a in near:
+            new = near - graph[a] - {a}
+            if new:
+                for b in new:
+                    changed |= graph[a] & graph[b]
+                graph[a] |= new
+        for a in changed - gone:
+            now = fill(a)
+            if now != best[a]:
+                best[a] = now
+                heapq.heappush(heap, now)
+    position = {unit: k for k, unit in enumerate(order)}
+    return order, [tuple(sorted(scope, key=position.__getitem__)) for scope in scopes]
