@@ -22,7 +22,14 @@ from .errors import (
     Interrupted,
     TooLarge,
 )
-from .evaluation import kl_divergence, log_likelihood, log_partition, pseudo_likelihood
+from .evaluation import (
+    exact_moments,
+    exact_sample,
+    kl_divergence,
+    log_likelihood,
+    log_partition,
+    pseudo_likelihood,
+)
 from .layers import Bernoulli, Gaussian, Spin
 from .model import RBM
 from .sampling import Energies, Moments, sample
@@ -41,6 +48,8 @@ __all__ = [
     "Spin",
     "TooLarge",
     "datasets",
+    "exact_moments",
+    "exact_sample",
     "get_include",
     "hopfield",
     "kl_divergence",

@@ -30,6 +30,8 @@ PURPOSES = {
     "SAMPLE_HIDDEN": 14,
     "SAMPLE_VISIBLE": 15,
     "LAYER": 16,
+    "EXACT": 17,
+    "EXACT_PART": 18,
 }
 
 

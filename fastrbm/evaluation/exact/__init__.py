@@ -12,9 +12,11 @@ shards.py       partial results and their merging
 """
 
 from .likelihood import kl_divergence, log_likelihood
+from .moments import exact_moments
 from .partition import METHODS, log_partition
 from .plan import ExactState, NotApplicable
 from .result import ExactMoments, LogPartition
+from .sample import exact_sample
 
 __all__ = [
     "METHODS",
@@ -22,6 +24,8 @@ __all__ = [
     "ExactState",
     "LogPartition",
     "NotApplicable",
+    "exact_moments",
+    "exact_sample",
     "kl_divergence",
     "log_likelihood",
     "log_partition",

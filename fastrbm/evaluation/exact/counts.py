@@ -156,7 +156,7 @@ class CountsPlan(StateSum):
         group = np.unique(both, axis=0, return_inverse=True)[1].reshape(-1)
         return CountsPlan(self.problem, self.swap, self.sign, group, by_bias=True)
 
-    def moment_seconds(self, n_threads):
+    def moment_seconds(self, n_threads, squares=()):
         """Two passes over the counts of units that have equal biases too."""
         refined = self.refined()
         if refined.n_states.bit_length() > 1000:

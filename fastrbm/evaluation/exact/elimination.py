@@ -121,10 +121,12 @@ class EliminationPlan(Plan):
         """Cost doubles with each step of width."""
         return f"couplings of width {max(1, self.width - math.ceil(math.log2(ratio)))}"
 
-    def moment_seconds(self, n_threads):
+    def moment_seconds(self, n_threads, squares=()):
         """A forward and a reverse sweep for each unit of one layer."""
-        p = self.problem
-        runs = min(p.first.n, p.second.n) if self.both else self.n if self.order else math.inf
+        if self.order is None:
+            return math.inf
+        sizes = self.problem.first.n, self.problem.second.n
+        runs = self.n if not self.both else sum(sizes[s] for s in squares) or min(sizes)
         return 4 * (runs + 1) * self.seconds(n_threads)
 
     # ----------------------------------------------------------------------------------- tables

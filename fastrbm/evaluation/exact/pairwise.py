@@ -16,8 +16,9 @@ import math
 import numpy as np
 
 from ..._lib import core
+from . import draws
 from .plan import OVERHEAD, RATES, NotApplicable, Raw, fewer_units, too_large, work
-from .problem import U_LONG, U, states
+from .problem import U_LONG, U, bits, bits_of, states
 from .shards import ShardPlan, merge, rounded
 
 #: Most units: states are numbered in 64 bits.
@@ -169,6 +170,7 @@ class PairwisePlan(ShardPlan):
     """One multiply-add a state by core.Pairwise; half the states without a field on spins."""
 
     name = "pairwise"
+    gives_squares = True
 
     def __init__(self, problem, float32):
         self.swap = not problem.first.discrete
@@ -183,6 +185,7 @@ class PairwisePlan(ShardPlan):
             and log_cosh_bound(self.pairs.linear) <= NO_FIELD
         )
         self.n_free = self.n - self.even
+        self._engine = None
         self.n_states = 2**self.n_free
         self.rate = RATES["pairwise32" if float32 else "pairwise64"]
         self.reason = (
@@ -195,13 +198,11 @@ class PairwisePlan(ShardPlan):
         panels = work((2 * self.n_free + 2) // 3, 3e-9)
         return OVERHEAD + (work(self.n_free) / self.rate + panels) / n_threads
 
-    def moment_seconds(self, n_threads):
-        """Three products, and two panels as wide again."""
-        return 4 * self.seconds(n_threads)
-
     def bytes(self, n_threads):
         """Tiles of three panels for every thread."""
-        return float(self._engine().bytes(n_threads)) if 0 < self.n_free <= MOST else 0.0
+        if not 0 < self.n_free <= MOST:
+            return 0.0
+        return float(self.open(n_threads).bytes(n_threads))
 
     def fitting(self, ratio):
         """Work doubles with each unit."""
@@ -216,19 +217,16 @@ class PairwisePlan(ShardPlan):
             linear, coupling = coupling[:-1, -1], coupling[:-1, :-1]
         return linear.astype(np.float64), np.ascontiguousarray(coupling, dtype=np.float64)
 
-    def _engine(self, order=None, bits=None):
-        linear, coupling = self.parameters()
-        if order is not None:
-            linear, coupling = linear[order], np.ascontiguousarray(coupling[np.ix_(order, order)])
-        more = {} if bits is None else {"bits": bits}
-        return core.Pairwise(
-            linear, coupling, self.pairs.low, self.pairs.high, float32=self.float32, **more
-        )
-
     def open(self, n_threads):
         if self.n > MOST:
             raise NotApplicable(f"method 'pairwise' takes at most {MOST} units, got {self.n}")
-        return self._engine()
+        if self._engine is None:
+            self._engine = self._made(*self.parameters())
+        return self._engine
+
+    def _made(self, linear, coupling, bits=None):
+        low, high = self.pairs.low, self.pairs.high
+        return core.Pairwise(linear, coupling, low, high, float32=self.float32, bits=bits)
 
     def run_engine(self, engine, run, indices, partials, block_bits=None):
         engine.run(run.executor, indices, partials, block_bits)
@@ -239,7 +237,7 @@ class PairwisePlan(ShardPlan):
         return super().log_partition(run)
 
     def close(self, engine, run, partials):
-        partials = self.refined(engine, run, partials)
+        partials, _ = self.refined(engine, run, partials)
         value, lost = merge(partials)
         if not lost <= MOST_LOST:
             raise ArithmeticError("the pairwise product lost states that its bound cannot exclude")
@@ -258,9 +256,11 @@ class PairwisePlan(ShardPlan):
     def refined(self, engine, run, partials):
         """Run shards again whose own bound on what was lost matters, in ever smaller blocks.
 
-        The threshold comes from the merged sum of the first pass over all shards.
+        The threshold comes from the merged sum of the first pass over all shards. Returns the
+        partial results and the block_bits of each shard, uint8.
         """
         partials = partials.copy()
+        bits = np.full(len(partials), engine.tile_bits[2], np.uint8)
         tolerance = (1e-8 if self.float32 else 1e-16) / engine.n_shards
         value, _ = merge(partials)
         for block_bits in (*(b for b in REFINEMENTS if b < engine.tile_bits[2]), 0):
@@ -280,7 +280,168 @@ class PairwisePlan(ShardPlan):
                 part = slice(first, first + stride)
                 indices = partials["index"][again[part]].copy()
                 self.run_engine(engine, run, indices, new[part], block_bits)
-            partials[again] = new
+            partials[again], bits[again] = new, block_bits
             if value == -math.inf:
                 value, _ = merge(partials)
-        return partials
+        return partials, bits
+
+    # ---------------------------------------------------------------------------------- moments
+
+    def moments(self, run, squares, heat):
+        """Means and products of the discrete side from three products, one a pair of groups.
+
+        Plan k has the groups A, B, C turned by k places, so that its panel F is the k-th panel of
+        the first; the variance of the log-weight is the panels' plus twice their covariances.
+        """
+        problem, beta, n = self.problem, self.problem.beta, self.n_free
+        squares = {1 - side for side in squares} if self.swap else squares
+        log_z, mean, square = 0.0, np.zeros(n), np.zeros((n, n))
+        linear, coupling = self.parameters()
+        error, panels = 0.0, []
+        if n:
+            engine = self.open(run.n_threads)
+            groups = np.split(np.arange(n), np.cumsum(engine.bits)[:2])
+            for k in range(3):
+                turned = groups[k:] + groups[:k]
+                order = np.concatenate(turned)
+                sizes = tuple(len(group) for group in turned)
+                part = self._made(linear[order], coupling[np.ix_(order, order)], sizes)
+                found = self._moments_of(part, run, heat)
+                units = order[: sizes[0] + sizes[1]]
+                mean[units], square[np.ix_(units, units)] = found[1], found[2]
+                panels.append(found[3:5])
+                error = max(error, part.relative_error + merge(found[5])[1])
+                if k == 0:
+                    log_z, bits = merge(found[5])[0], found[6]
+                run.advance(self.seconds(run.n_threads), self)
+        size = float(linear @ mean) + 0.5 * float((coupling * square).sum())  # no diagonal
+        variance = None
+        if heat:
+            variance = sum(v for _, v in panels) if n else 0.0
+            if n:
+                variance += 2 * self._covariances(engine, run, bits, log_z, panels)
+            variance /= beta**2
+        total = self._total(log_z, error)
+        if self.even:
+            whole = np.ones((self.n, self.n))
+            whole[:n, :n] = square
+            whole[:n, n] = whole[n, :n] = mean
+            mean, square = np.zeros(self.n), whole
+        diagonal = 1.0 if self.pairs.low == -1 else mean
+        np.fill_diagonal(square, diagonal)
+        raw = joint_moments(problem, mean, square, squares, total, -size / beta, variance)
+        return raw.swapped() if self.swap else raw
+
+    def _moments_of(self, engine, run, heat):
+        """Return the engine's moments, with fewer states a block where more is needed."""
+        found = engine.moments(run.executor, None, heat)
+        _, bits = self.refined(engine, run, found[5])
+        if (bits != engine.tile_bits[2]).any():
+            found = engine.moments(run.executor, bits, heat)
+        return (*found, bits)
+
+    def _covariances(self, engine, run, bits, log_z, panels):
+        """Return the sum of the covariances of the three panels' log-weights."""
+        centres = tuple(float(mean) for mean, _ in panels)
+        total = 0.0
+        for powers in ((1, 1, 0), (0, 1, 1), (1, 0, 1)):
+            for block_bits in np.unique(bits):
+                indices = np.flatnonzero(bits == block_bits).astype(np.uint64)
+                partials = np.zeros(len(indices), core.PARTIAL)
+                engine.run(run.executor, indices, partials, int(block_bits), powers, centres)
+                used = partials[partials["mantissa"] != 0]
+                total += math.fsum(used["mantissa"] * np.exp(used["exponent"] - log_z))
+            run.advance(self.seconds(run.n_threads), self)
+        return total
+
+    # ------------------------------------------------------------------------------------ draws
+
+    def draw(self, run, n, key):
+        """Draw a shard, in it a block and a pair of states of A and B, then the state of C."""
+        own = np.ones((n, self.n))
+        if self.n_free:
+            own[:, : self.n_free] = self._draw_free(run, n, key)
+        if self.even:  # both signs are as likely
+            own *= np.where(draws.uniforms(draws.part_key(key, 2), n) < 0.5, -1.0, 1.0)[:, None]
+        other = draws.conditional(self.problem, 1, own, key, run.executor)
+        return (other, own) if self.swap else (own, other)
+
+    def _draw_free(self, run, n, key):
+        engine = self.open(run.n_threads)
+        indices = np.arange(engine.n_shards, dtype=np.uint64)
+        partials, bits = self.refined(engine, run, self.run_shards(engine, run, indices))
+        mass = partials["mantissa"] * np.exp(partials["exponent"] - partials["exponent"].max())
+        edges = np.cumsum(mass)
+        u = draws.uniforms(key, n) * edges[-1]
+        inner = draws.uniforms(draws.part_key(key, 1), n)
+        shard = np.minimum(np.searchsorted(edges, u, side="right"), len(edges) - 1)
+        out = np.empty((n, self.n_free))
+        for s in np.unique(shard):
+            mine = np.flatnonzero(shard == s)
+            part = (u[mine] - (edges[s - 1] if s else 0.0)) / mass[s]
+            pick = _Shard(self, engine, run, int(s), int(bits[s]))
+            out[mine] = pick.draw(part, inner[mine])
+        return out
+
+
+class _Shard:
+    """Draws within one shard of a pairwise plan."""
+
+    def __init__(self, plan, engine, run, index, block_bits):
+        self.plan, self.engine, self.run = plan, engine, run
+        self.index, self.block_bits = index, block_bits
+        self.first = engine.place(index)
+        self.sizes = [1 << b for b in engine.tile_bits]
+
+    def _weights(self, block):
+        """Weights of (a, b) in one block of c, flat with a slowest, and their common exponent."""
+        exponents, weights = self.engine.tile(self.run.executor, self.index, self.block_bits, block)
+        top = exponents.max()
+        if top == -np.inf:
+            return np.zeros(weights.size), 0.0
+        return (weights * np.exp(exponents - top)).ravel(), float(top)
+
+    def draw(self, u, v):
+        """Return states (m, n_free) from uniforms for (block, a, b) and for c."""
+        n_blocks = self.sizes[2] >> self.block_bits
+        sums, tops = np.zeros(n_blocks), np.full(n_blocks, -np.inf)
+        for block in range(n_blocks):
+            weights, top = self._weights(block)
+            sums[block] = weights.sum()
+            tops[block] = top if sums[block] > 0 else -np.inf
+        edges = np.cumsum(sums * np.exp(tops - tops.max()))
+        at = u * edges[-1]
+        chosen = np.minimum(np.searchsorted(edges, at, side="right"), n_blocks - 1)
+        out = np.empty((len(u), self.plan.n_free))
+        for block in np.unique(chosen):
+            mine = chosen == block
+            weights, top = self._weights(int(block))
+            inner = np.cumsum(weights * np.exp(top - tops.max()))
+            left = edges[block - 1] if block else 0.0
+            pair = np.searchsorted(inner, at[mine] - left, side="right")
+            pair = np.minimum(pair, np.flatnonzero(weights)[-1])
+            out[mine] = self._with_third(int(block), pair, v[mine])
+        return out
+
+    def _with_third(self, block, pair, v):
+        """Return whole states given the pairs (a, b) and uniforms for c."""
+        linear, coupling = self.plan.parameters()
+        low, high = self.plan.pairs.low, self.plan.pairs.high
+        n_a, n_b, n_c = self.engine.bits
+        a = self.first[0] + pair // self.sizes[1]
+        b = self.first[1] + pair % self.sizes[1]
+        x = low + (high - low) * np.concatenate([bits_of(a, n_a), bits_of(b, n_b)], axis=1)
+        begin = self.first[2] + (block << self.block_bits)
+        third = low + (high - low) * bits(n_c, begin, 1 << self.block_bits)
+        c = slice(n_a + n_b, None)
+        own = 0.5 * ((third @ coupling[c, c]) * third).sum(1)  # without the diagonal: it is zero
+        out = np.empty((len(pair), self.plan.n_free))
+        out[:, : n_a + n_b] = x
+        step = max(1, 2**20 // len(third))
+        for first in range(0, len(pair), step):
+            part = slice(first, first + step)
+            logs = (linear[c] + x[part] @ coupling[: n_a + n_b, c]) @ third.T + own
+            inner = np.cumsum(np.exp(logs - logs.max(1, keepdims=True)), axis=1)
+            at = (inner <= (v[part] * inner[:, -1])[:, None]).sum(1)
+            out[part, c] = third[np.minimum(at, len(third) - 1)]
+        return out

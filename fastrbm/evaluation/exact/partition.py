@@ -115,7 +115,6 @@ def log_partition(
     float32 = validation.model_dtype("dtype", dtype).itemsize == 4
     plan, reason = choose(problem, method, run, float32=float32)
     refuse(plan, plan.seconds(run.n_threads), run)
-    run.begin(plan.seconds(run.n_threads))
     found = carried(run, plan, lambda: plan.log_partition(run))
     info = record(run, beta=problem.beta, dtype="float32" if float32 else "float64")
     return LogPartition(
@@ -180,14 +179,15 @@ def carried(run, plan, work):
 
 
 def refuse(plan, seconds, run):
-    """Raise `TooLarge` if the plan does not fit."""
+    """Raise `TooLarge` if the plan does not fit; else the work begins."""
     n_bytes = plan.bytes(run.n_threads)
     if seconds > run.max_seconds or n_bytes > run.max_bytes:
         run.close()
         raise too_large(plan, seconds, n_bytes, run)
+    run.begin(seconds)
 
 
-def choose(problem, method, run, float32=False, cost="seconds"):
+def choose(problem, method, run, float32=False, price=None):
     """Return the plan for a problem and the reason in words.
 
     Parameters
@@ -197,30 +197,32 @@ def choose(problem, method, run, float32=False, cost="seconds"):
     run : Run
         Its threads and limits decide.
     float32 : bool
-    cost : {"seconds", "moment_seconds"}
-        What shall be cheap.
+    price : callable, optional
+        The seconds of a plan that shall be few; by default those of log Z.
     """
+    if price is None:
+
+        def price(plan):
+            return plan.seconds(run.n_threads)
+
     if method not in ("auto", "components"):
         plans = list(candidates(problem, (method,), float32))
-        plan = min(plans, key=lambda plan: getattr(plan, cost)(run.n_threads))
+        plan = min(plans, key=price)
         return plan, f"asked for by name; {plan.reason}"
     free, parts = structure.split(problem)
     whole = len(parts) == 1 and not len(free[0]) and not len(free[1])
     if method == "components" and whole:
         raise NotApplicable("method 'components' needs parts that do not touch; here all units do")
     if whole:
-        return cheapest(problem, run, float32, cost)
-    chosen = [cheapest(problem.part(*part), run, float32, cost) for part in parts]
+        return cheapest(problem, run, price, float32)
+    chosen = [cheapest(problem.part(*part), run, price, float32) for part in parts]
     plan = structure.ComponentsPlan(problem, free, parts, [plan for plan, _ in chosen])
     return plan, plan.reason
 
 
-def cheapest(problem, run, float32=False, cost="seconds"):
+def cheapest(problem, run, price, float32=False):
     """Return the plan that costs least of those whose memory fits, and the reason in words."""
     found = []
-
-    def price(plan):
-        return getattr(plan, cost)(run.n_threads)
 
     def best():
         fitting = [plan for plan in found if plan.bytes(run.n_threads) <= run.max_bytes]

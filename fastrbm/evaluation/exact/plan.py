@@ -1,7 +1,7 @@
 """The protocol of exact methods, and what surrounds a run of one.
 
-A method's `plan(problem, ...)` costs next to nothing and returns a `Plan`, or raises `NotApplicable`
-with a sentence. A plan knows what it would take and how to do it:
+A method's `plan(problem, ...)` costs next to nothing and returns a `Plan`, or raises
+`NotApplicable` with a sentence. A plan knows what it would take and how to do it:
 
     plan.name, plan.reason, plan.n_states, plan.seconds(n_threads), plan.bytes(n_threads)
     plan.log_partition(run)               -> Sum(value, error)
@@ -82,6 +82,8 @@ class Plan:
     name = ""
     reason = ""
     n_states = 0
+    #: Whether second moments of the visible side come with all others.
+    gives_squares = False
 
     def seconds(self, n_threads):
         """Return the seconds that log Z would take, estimated."""
@@ -95,8 +97,8 @@ class Plan:
         """Say what would fit if only 1 / ratio of the work may be done."""
         return "a smaller model"
 
-    def moment_seconds(self, n_threads):
-        """Return the seconds that moments would take."""
+    def moment_seconds(self, n_threads, squares=()):
+        """Return the seconds that moments would take, with second moments of sides `squares`."""
         return 4 * self.seconds(n_threads)
 
 

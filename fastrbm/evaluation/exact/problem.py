@@ -100,8 +100,20 @@ def bits(n, first=0, count=None):
     [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
     """
     count = 2**n - first if count is None else count
-    numbers = np.uint64(first) + np.arange(count, dtype=np.uint64)
-    return (numbers[:, None] >> np.arange(n, dtype=np.uint64) & np.uint64(1)).astype(np.float64)
+    return bits_of(np.uint64(first) + np.arange(count, dtype=np.uint64), n)
+
+
+def bits_of(numbers, n):
+    """Return the lowest n bits of each number, float64 (m, n).
+
+    Examples
+    --------
+    >>> from fastrbm.evaluation.exact.problem import bits_of
+    >>> bits_of([5], 4).tolist()
+    [[1.0, 0.0, 1.0, 0.0]]
+    """
+    numbers = np.asarray(numbers, np.uint64)
+    return ((numbers[:, None] >> np.arange(n, dtype=np.uint64)) & np.uint64(1)).astype(np.float64)
 
 
 def log_two_to(n):

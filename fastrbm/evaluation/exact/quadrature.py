@@ -54,7 +54,7 @@ def plan(problem, side):
     >>> from fastrbm.evaluation.exact.quadrature import plan
     >>> rbm = fastrbm.RBM(fastrbm.Spin(100), fastrbm.Gaussian(1), weights=np.ones((100, 1)) / 10)
     >>> plan(Problem(rbm, 1.0), 1).n_states
-    58
+    59
     """
     layer, other = (problem.first, problem.second)[:: -1 if side else 1]
     if layer.discrete or not other.discrete:

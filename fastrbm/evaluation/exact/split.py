@@ -9,7 +9,7 @@ import numpy as np
 from ..._lib import core
 from . import draws
 from .plan import OVERHEAD, RATES, NotApplicable, Raw, fewer_units, work
-from .problem import states
+from .problem import bits, bits_of, states
 from .shards import ShardPlan, merge, rounded
 
 #: Most units that are enumerated: states are numbered in 64 bits.
@@ -57,6 +57,14 @@ class SplitPlan(ShardPlan):
         """Tables of half-states for every unit, and the engine's own count where it is built."""
         return work((self.n + 1) // 2, 32.0 * self.n_other)
 
+    def moment_seconds(self, n_threads, squares=()):
+        """Reverse-mode products; products of the other layer's means where those are wanted."""
+        seconds = 4 * self.seconds(n_threads)
+        if 1 - self.side in squares:
+            one = self.n_other / RATES["cgf"] + self.n_other**2 / RATES["cholesky"]
+            seconds += work(self.n, one)
+        return seconds
+
     def fitting(self, ratio):
         """Work doubles with each unit."""
         return fewer_units(self.n, ratio)
@@ -81,10 +89,36 @@ class SplitPlan(ShardPlan):
         own = np.empty((self.n, self.n)) if self.side in squares else None
         energy = np.empty(3)
         log_z = engine.moments(run.executor, problem.beta, products, visible, hidden, own, energy)
+        error = rounded(log_z, engine.error_bound).error
         found = {} if own is None else {self.side: own}
-        raw = Raw(log_z, rounded(log_z, engine.error_bound).error, visible, hidden, products, found,
-                  float(energy[0]), float(energy[2]))  # fmt: skip
-        return raw
+        if 1 - self.side in squares:
+            found[1 - self.side] = self._other_squares(engine, run, log_z)
+        return Raw(log_z, error, visible, hidden, products, found, float(energy[0]),
+                   float(energy[2]))  # fmt: skip
+
+    def _other_squares(self, engine, run, log_z):
+        """Return <s_j s_k> of the other layer, whose units are independent given a state."""
+        problem, beta = self.problem.oriented(self.side), self.problem.beta
+        low, high = states(problem.first)
+        layer, m = problem.second, problem.second.n
+        total, spread, weight = np.zeros((m, m)), np.zeros(m), 0.0
+        chunk = max(1, min(CHUNK // 16, 2**24 // m))
+        for first in range(0, self.n_states, chunk):
+            logs = np.empty(min(chunk, self.n_states - first))
+            engine.log_weights(run.executor, beta, first, logs)
+            w = np.exp(logs - log_z)
+            x = (low + (high - low) * bits(self.n, first, len(w))) @ problem.weights
+            mean, variance = np.empty_like(x), np.empty_like(x)
+            layer._core.mean(run.executor, x, beta, mean)
+            layer._core.variance(x, beta, variance)
+            total += (mean * w[:, None]).T @ mean
+            spread += w @ variance
+            weight += w.sum()
+            run.advance(0.0, self)
+        total[np.diag_indices(m)] += spread
+        if layer.discrete and states(layer)[0] == -1:
+            np.fill_diagonal(total, weight)
+        return total / weight
 
     def draw(self, run, n, key):
         """Draw shards by their masses, states within them, the other side given those."""
@@ -104,10 +138,9 @@ class SplitPlan(ShardPlan):
             left = edges[s - 1] if s else 0.0
             part = (u[mine] - left) / mass[s]
             numbers[mine] = self._within(engine, run, int(s) * per_shard, per_shard, part)
-        bits = (numbers[:, None] >> np.arange(self.n, dtype=np.uint64)) & np.uint64(1)
         layer = problem.second if self.side else problem.first
         low, high = states(layer)
-        own = low + (high - low) * bits.astype(np.float64)
+        own = low + (high - low) * bits_of(numbers, self.n)
         other = draws.conditional(problem, 1 - self.side, own, key, run.executor)
         return (other, own) if self.side else (own, other)
 

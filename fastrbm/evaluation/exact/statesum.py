@@ -132,7 +132,7 @@ class StateSum(Plan):
     def moments(self, run, squares, heat):
         """Return all moments from a second pass over the rows."""
         log_z = self.log_partition(run)
-        layer, beta = self.problem.second, self.problem.beta
+        layer = self.problem.second
         squares = {1 - side if self.swap else side for side in squares}
         n_fields, n_other = self.fields.shape
         mean, square = np.zeros(n_fields), np.zeros((n_fields, n_fields))

@@ -1,7 +1,7 @@
 """Structure of the couplings: units without any, and parts that do not touch.
 
-W as a bipartite graph falls into connected components; log Z adds, means do not mix, products across
-components are products of means. A unit without couplings contributes its cgf at input 0.
+W as a bipartite graph falls into connected components; log Z adds, means do not mix, products
+across components are products of means. A unit without couplings contributes its cgf at input 0.
 """
 
 import math
@@ -71,6 +71,7 @@ class ComponentsPlan(Plan):
 
     def __init__(self, problem, free, parts, plans):
         self.problem, self.free, self.parts, self.plans = problem, free, parts, plans
+        self.gives_squares = bool(plans) and all(plan.gives_squares for plan in plans)
         n_free = len(free[0]) + len(free[1])
         self.n_states = sum(plan.n_states for plan in plans) + (not plans)
         self.name = plans[0].name if len(plans) == 1 else "components"
@@ -89,9 +90,9 @@ class ComponentsPlan(Plan):
         """All parts, one after the other."""
         return OVERHEAD + sum(plan.seconds(n_threads) for plan in self.plans)
 
-    def moment_seconds(self, n_threads):
+    def moment_seconds(self, n_threads, squares=()):
         """All parts, one after the other."""
-        return OVERHEAD + sum(plan.moment_seconds(n_threads) for plan in self.plans)
+        return OVERHEAD + sum(plan.moment_seconds(n_threads, squares) for plan in self.plans)
 
     def bytes(self, n_threads):
         """The largest part."""
