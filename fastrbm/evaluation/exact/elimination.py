@@ -15,6 +15,7 @@ Error: a table entry is off by the sum of the bounds of the tables it was made o
 of that step; each table is used once, so all steps add up to the bound of log Z.
 """
 
+import dataclasses
 import heapq
 import math
 
@@ -29,6 +30,8 @@ from .problem import U_LONG, U, states
 WIDEST = 30
 #: Up to this many table entries in long double: bounds 2,000 times smaller where it has 64 bits.
 LONG_ENTRIES = 2**20
+#: Tables of more axes are made in blocks, between which signals and the clock are looked at.
+BLOCK_BITS = 21
 #: The log-weight of a state that is held out.
 NEVER = -1e300
 
@@ -114,8 +117,12 @@ class EliminationPlan(Plan):
         return OVERHEAD + units + slow * self.n_states / RATES["elimination"]
 
     def bytes(self, n_threads):
-        """The largest tables at work."""
-        return 8.0 * 6 * 2.0 ** min(self.width + 1, 1000)
+        """The largest table, those it is made of, and blocks at work."""
+        return 8.0 * 4 * 2.0 ** min(self.width, 1000) + 1e6
+
+    def moment_bytes(self, n_threads, squares=()):
+        """All tables are kept, and two derivatives in one sweep."""
+        return self.bytes(n_threads) * 3 + 16.0 * 2.0 ** min(self.n_states.bit_length(), 1000)
 
     def fitting(self, ratio):
         """Cost doubles with each step of width."""
@@ -162,72 +169,92 @@ class EliminationPlan(Plan):
         ]
         return found, [slope.astype(dtype) for _, _, slope in wide], constant, constant_error
 
-    def forward(self, run, held=None, slopes=False, share=1.0):
+    def forward(self, run, held=None, slopes=False, keep=False):
         """Sum out all units; return a `_Swept`.
 
         held : unit whose low state is given no weight.
         slopes : carry first and second derivatives with respect to beta along.
+        keep : keep the tables, for the reverse sweep and for draws.
         """
         dtype = np.longdouble if self.n_states <= LONG_ENTRIES else np.float64
         u = U_LONG if dtype is np.longdouble else U
         factors, derivative, constant, error = self.factors(dtype)
         position = {unit: k for k, unit in enumerate(self.order)}
         buckets = [[] for _ in self.order]
-        tables = []  # every table: [axes as positions, values, bound, slopes or None]
+        tables = []
 
-        def add(units, values, bound, slope):
-            axes = tuple(sorted(units, key=position.__getitem__))
-            if axes != tuple(units):
-                values = values.T  # pairs only: larger tables are made in order
-                slope = None if slope is None else tuple(s.T for s in slope)
-            tables.append((axes, values, bound, slope))
-            buckets[position[axes[0]]].append(len(tables) - 1)
+        def add(table):
+            tables.append(table)
+            buckets[position[table.axes[0]]].append(len(tables) - 1)
 
         for (units, values, bound), first in zip(factors, derivative, strict=True):
-            slope = (first, np.zeros_like(first)) if slopes else None
             if held is not None and units == (held,):
                 values = values + np.array([NEVER, 0], dtype)
-            add(units, values, bound, slope)
+            layers = [values, first, np.zeros_like(first)] if slopes else [values]
+            if len(units) == 2 and position[units[0]] > position[units[1]]:
+                units, layers = units[::-1], [layer.T for layer in layers]
+            add(_Table(units, layers, bound))
         n_factors = len(tables)
         maxima, jet, steps = [], np.zeros(2), []
         for k, unit in enumerate(self.order):
+            used = [tables[index] for index in buckets[k]]
             scope = (unit, *self.scopes[k])
-            total = np.zeros((2,) * len(scope), dtype)
-            first = second = np.zeros((2,) * len(scope), dtype) if slopes else None
-            size = bound = 0.0
-            for index in buckets[k]:
-                axes, values, its_bound, slope = tables[index]
-                shape = tuple(2 if v in axes else 1 for v in scope)
-                total = total + values.reshape(shape)
-                if slopes:
-                    first = first + slope[0].reshape(shape)
-                    second = second + slope[1].reshape(shape)
-                size += _size(values)
-                bound += its_bound
-            zero, one = total[0], total[1]
-            top = np.maximum(zero, one)
-            new = top + np.log1p(np.exp(-abs(zero - one)))
-            bound += u * ((len(buckets[k]) + 4) * size + 12)
-            slope = None
-            if slopes:
-                p = np.exp(one - new)
-                mean = first[0] + p * (first[1] - first[0])
-                spread = p * (1 - p) * (first[1] - first[0]) ** 2
-                slope = (mean, second[0] + p * (second[1] - second[0]) + spread)
-            largest = new.max()
+            new, total = self._summed(run, scope, used, dtype, keep)
+            sizes = sum(_size(table.layers[0]) for table in used)
+            new.bound = sum(table.bound for table in used) + u * ((len(used) + 4) * sizes + 12)
+            largest = new.layers[0].max()
+            new.layers[0] = new.layers[0] - largest
             maxima.append(largest)
-            steps.append((scope, total, tuple(buckets[k]), len(tables)))
-            run.advance(share * self.seconds(run.n_threads) / self.n, self)
-            if len(scope) > 1:
-                add(scope[1:], new - largest, bound, slope)
+            if keep:
+                steps.append((scope, total, tuple(buckets[k]), len(tables)))
+            else:
+                for index in buckets[k]:
+                    tables[index] = None
+            if new.axes:
+                add(new)
                 continue
-            error += bound
-            tables.append(((), new - largest, bound, slope))
+            tables.append(None)
+            error += new.bound
             if slopes:
-                jet += [float(slope[0]), float(slope[1])]
-        total = constant + sum(maxima)
-        error += 3 * u * float(sum(map(abs, maxima))) * 2 + U * abs(float(total))
-        return _Swept(float(total), error + 8 * u * self.n, steps, tables, n_factors, jet)
+                jet += [float(new.layers[1]), float(new.layers[2])]
+        log_z = float(constant + sum(maxima))
+        error += 6 * u * float(sum(map(abs, maxima))) + 8 * u * self.n + U * abs(log_z)
+        axes = [None if table is None else table.axes for table in tables]
+        return _Swept(log_z, error, steps, axes, n_factors, jet)
+
+    def _summed(self, run, scope, used, dtype, keep):
+        """Add tables and sum over the first unit of the scope, in blocks of the first neighbours.
+
+        Returns the table over the neighbours, and the added one if it is to be kept.
+        """
+        k = len(scope) - 1
+        fixed = max(0, k - BLOCK_BITS)
+        n_layers = len(used[0].layers)
+        layers = [np.empty((2,) * k, dtype) for _ in range(n_layers)]
+        total = np.empty((2,) * (k + 1), dtype) if keep else None
+        free = (scope[0], *scope[1 + fixed :])
+        work = self.seconds(run.n_threads) * 2.0 ** (k + 1) / self.n_states
+        for block in np.ndindex((2,) * fixed):
+            held = dict(zip(scope[1 : 1 + fixed], block, strict=True))
+            sums = [np.zeros((2,) * len(free), dtype) for _ in range(n_layers)]
+            for table in used:
+                index = tuple(held.get(unit, slice(None)) for unit in table.axes)
+                shape = tuple(2 if unit in table.axes else 1 for unit in free)
+                for both, layer in zip(sums, table.layers, strict=True):
+                    both += layer[index].reshape(shape)
+            zero, one = sums[0]
+            new = np.maximum(zero, one) + np.log1p(np.exp(-abs(zero - one)))
+            layers[0][block] = new
+            if keep:
+                total[(slice(None), *block)] = sums[0]
+            if n_layers == 3:
+                p = np.exp(one - new)
+                step = sums[1][1] - sums[1][0]
+                layers[1][block] = sums[1][0] + p * step
+                second = sums[2][0] + p * (sums[2][1] - sums[2][0])
+                layers[2][block] = second + p * (1 - p) * step**2
+            run.advance(work / 2**fixed, self)
+        return _Table(scope[1:], layers, 0.0), total
 
     # --------------------------------------------------------------------------------- protocol
 
@@ -239,7 +266,7 @@ class EliminationPlan(Plan):
     def moments(self, run, squares, heat):
         """Return means by reverse sweeps; derivatives of log Z give the energy."""
         problem = self.problem
-        swept = self.forward(run, slopes=True)
+        swept = self.forward(run, slopes=True, keep=True)
         high = swept.marginals(self.n)
         n = problem.first.n
         if not self.both:
@@ -266,7 +293,7 @@ class EliminationPlan(Plan):
 
     def _pairs(self, run, held, high):
         """Return P(unit and other both high), (len(held), n)."""
-        rows = [high[j] * self.forward(run, held=j).marginals(self.n) for j in held]
+        rows = [high[j] * self.forward(run, held=j, keep=True).marginals(self.n) for j in held]
         return np.array(rows).reshape(len(rows), self.n)
 
     def _gaussian_moments(self, run, squares, swept, high):
@@ -285,7 +312,7 @@ class EliminationPlan(Plan):
 
     def draw(self, run, n, key):
         """Draw units in the reverse order of elimination, each given those drawn before."""
-        swept = self.forward(run)
+        swept = self.forward(run, keep=True)
         bits = np.zeros((self.n, n), np.int64)
         for scope, total, _, _ in reversed(swept.steps):
             u = draws.uniforms(draws.part_key(key, scope[0]), n)
@@ -308,18 +335,32 @@ class EliminationPlan(Plan):
         return (other, own) if side else (own, other)
 
 
+@dataclasses.dataclass(slots=True)
+class _Table:
+    """A function of some units, in the order of their elimination, and a bound on its rounding.
+
+    `layers` holds the logarithms and, where they are carried, two derivatives by beta.
+    """
+
+    axes: tuple
+    layers: list
+    bound: float
+
+
+@dataclasses.dataclass(slots=True)
 class _Swept:
-    """The tables of a forward sweep."""
+    """What a forward sweep leaves: log Z, and the added tables in `steps` if they were kept."""
 
-    __slots__ = ("error", "jet", "log_z", "n_factors", "steps", "tables")
-
-    def __init__(self, log_z, error, steps, tables, n_factors, jet):
-        self.log_z, self.error, self.jet = log_z, error, jet
-        self.steps, self.tables, self.n_factors = steps, tables, n_factors
+    log_z: float
+    error: float
+    steps: list
+    axes: list
+    n_factors: int
+    jet: np.ndarray
 
     def marginals(self, n):
         """Return P(unit is high) of all units by the reverse sweep, (n,)."""
-        weight = [None] * len(self.tables)
+        weight = [None] * len(self.axes)
         high = np.zeros(n)
         for scope, total, used, made in reversed(self.steps):
             zero, one = total[0], total[1]
@@ -329,7 +370,7 @@ class _Swept:
             high[scope[0]] = float(both[1].sum())
             for index in used:
                 if index >= self.n_factors:
-                    axes = self.tables[index][0]
+                    axes = self.axes[index]
                     gone = tuple(a for a, unit in enumerate(scope) if unit not in axes)
                     weight[index] = both.sum(gone)
         return high

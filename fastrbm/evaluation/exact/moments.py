@@ -83,7 +83,7 @@ def exact_moments(
         return plan.moment_seconds(run.n_threads, asked) + heat_seconds
 
     plan, reason = choose(problem, method, run, price=price)
-    refuse(plan, price(plan), run)
+    refuse(plan, price(plan), plan.moment_bytes(run.n_threads, asked), run)
     wanted = plan.gives_squares if visible_products is None else visible_products
     raw = carried(run, plan, lambda: plan.moments(run, {0} if wanted else set(), heat))
     info = record(run, beta=problem.beta)

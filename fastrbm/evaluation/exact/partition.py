@@ -114,7 +114,7 @@ def log_partition(
                          progress)  # fmt: skip
     float32 = validation.model_dtype("dtype", dtype).itemsize == 4
     plan, reason = choose(problem, method, run, float32=float32)
-    refuse(plan, plan.seconds(run.n_threads), run)
+    refuse(plan, plan.seconds(run.n_threads), plan.bytes(run.n_threads), run)
     found = carried(run, plan, lambda: plan.log_partition(run))
     info = record(run, beta=problem.beta, dtype="float32" if float32 else "float64")
     return LogPartition(
@@ -178,9 +178,8 @@ def carried(run, plan, work):
     return found
 
 
-def refuse(plan, seconds, run):
+def refuse(plan, seconds, n_bytes, run):
     """Raise `TooLarge` if the plan does not fit; else the work begins."""
-    n_bytes = plan.bytes(run.n_threads)
     if seconds > run.max_seconds or n_bytes > run.max_bytes:
         run.close()
         raise too_large(plan, seconds, n_bytes, run)

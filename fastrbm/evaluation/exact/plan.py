@@ -30,7 +30,7 @@ RATES = {
     "split": 6e9,  # (state, unit) pairs of two-state units
     "split_gaussian": 0.4e9,  # (state, unit) pairs through the unit's cgf
     "cgf": 0.06e9,  # cgfs of states that Python lays out: fields, cgf, sums
-    "elimination": 0.02e9,  # table entries
+    "elimination": 0.04e9,  # table entries
     "cholesky": 10e9,  # multiply-adds
 }
 #: Seconds that any call takes.
@@ -100,6 +100,10 @@ class Plan:
     def moment_seconds(self, n_threads, squares=()):
         """Return the seconds that moments would take, with second moments of sides `squares`."""
         return 4 * self.seconds(n_threads)
+
+    def moment_bytes(self, n_threads, squares=()):
+        """Return the memory that moments and draws would take."""
+        return self.bytes(n_threads)
 
 
 def fewer_units(n, ratio, what="enumerated"):
@@ -236,9 +240,11 @@ def time_text(seconds):
     Examples
     --------
     >>> from fastrbm.evaluation.exact.plan import time_text
-    >>> time_text(0.25), time_text(7200), time_text(1e12)
-    ('0.25 s', '2 h', '3.2e+04 years')
+    >>> time_text(0.25), time_text(7200), time_text(1e12), time_text(1e20)
+    ('0.25 s', '2 h', '3.2e+04 years', 'over 1e6 years')
     """
+    if seconds > 3e13:
+        return "over 1e6 years"
     for unit, size in (("years", 3.15576e7), ("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * size:
             return f"{seconds / size:.2g} {unit}"

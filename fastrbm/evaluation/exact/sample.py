@@ -73,7 +73,7 @@ def exact_sample(
         return plan.moment_seconds(run.n_threads)
 
     plan, _ = choose(problem, method, run, price=price)
-    refuse(plan, price(plan), run)
+    refuse(plan, price(plan), plan.moment_bytes(run.n_threads), run)
     drawn = carried(run, plan, lambda: plan.draw(run, n, key)) if n else (
         np.empty((0, rbm.n_visible)), np.empty((0, rbm.n_hidden)),
     )  # fmt: skip

@@ -98,6 +98,11 @@ class ComponentsPlan(Plan):
         """The largest part."""
         return max((plan.bytes(n_threads) for plan in self.plans), default=0.0)
 
+    def moment_bytes(self, n_threads, squares=()):
+        """The largest part."""
+        parts = (plan.moment_bytes(n_threads, squares) for plan in self.plans)
+        return max(parts, default=0.0)
+
     def fitting(self, ratio):
         """What would fit of the costliest part."""
         worst = max(self.plans, key=lambda plan: plan.seconds(1))
