@@ -1,13 +1,12 @@
 """`exact_moments`, and the cheapest source of moments for a model whose parameters move."""
 
-import dataclasses
 import math
 
-from ... import _lib, validation
+from ... import validation
 from ..._lib import core
 from ...model import check_model
-from .partition import begin, candidates, carried, choose, record, refuse
-from .plan import NotApplicable, Plan, Run, too_large
+from .partition import begin, candidates, carried, choose, machine_bytes, record, refuse
+from .plan import NotApplicable, Run, time_text
 from .problem import Problem
 from .result import ExactMoments
 
@@ -98,33 +97,62 @@ def exact_moments(
     )  # fmt: skip
 
 
-@dataclasses.dataclass(slots=True, eq=False)
 class GradientSource:
     """Where an update finds the model's moments; see `gradient_source`.
 
     Attributes
     ----------
-    method : str
-    seconds : float
-        Estimate for one call.
+    name, reason : str
+        The method, and why.
+    seconds, bytes : float
+        Estimates for one call.
+    split : core.Split or None
+        The engine, where it is the split product: it reads the model's arrays at every call, and C
+        calls it without Python.
     side : int or None
-        The layer that `engine` enumerates.
-    engine : core.Split or None
-        Reads the model's arrays at every call; C calls it without Python.
-    function : callable or None
-        ``log_z = function(products, visible, hidden)`` fills float64 arrays (n_visible, n_hidden),
-        (n_visible,), (n_hidden,) with the moments of the model as it is then.
+        The layer that `split` enumerates: 0 visible, 1 hidden.
     """
 
-    method: str
-    seconds: float
-    side: int | None
-    engine: object
-    function: object
+    def __init__(self, rbm, plan, n_threads, seconds):
+        self.name, self.reason = plan.name, plan.reason
+        self.seconds, self.bytes = seconds, plan.moment_bytes(n_threads)
+        self._rbm, self._n_threads = rbm, n_threads
+        self.split = self.side = None
+        if plan.name == "split":
+            self.side = plan.side
+            self.split = core.Split(rbm._core, plan.side, n_threads)
+
+    def __repr__(self):
+        return f"GradientSource({self.name}, {time_text(self.seconds)} a call)"
+
+    def fill(self, executor, products, visible, hidden):
+        """Write the moments of the model as it is now and return log Z.
+
+        Parameters
+        ----------
+        executor : core.Exec
+        products, visible, hidden : ndarray (n_visible, n_hidden), (n_visible,), (n_hidden,)
+            Float64, C-contiguous; written over.
+
+        Raises
+        ------
+        ArithmeticError
+            If the present parameters cannot be normalised.
+        """
+        if self.split is not None:
+            return self.split.moments(executor, 1.0, products, visible, hidden, None, None)
+        try:
+            problem, run = Problem(self._rbm, 1.0), Run(executor.n_threads)
+            (plan,) = candidates(problem, (self.name,))
+            raw = plan.moments(run, set(), False)
+        except ValueError as error:
+            raise ArithmeticError(str(error)) from error
+        products[...], visible[...], hidden[...] = raw.products, raw.first, raw.second
+        return raw.log_z
 
 
-def gradient_source(rbm, *, n_threads=None, max_seconds=math.inf):
-    """Return the cheapest engine for repeated moments of a model that changes in place.
+def gradient_source(rbm, *, n_threads=None, max_seconds=None, max_bytes=None):
+    """Return the cheapest source of repeated moments of a model that changes in place.
 
     Parameters
     ----------
@@ -132,7 +160,7 @@ def gradient_source(rbm, *, n_threads=None, max_seconds=math.inf):
         Its arrays are looked at in every call. The structure of the present weights is not used:
         they will move.
     n_threads : int, optional
-    max_seconds : float
+    max_seconds, max_bytes : float, optional
         For one call.
 
     Returns
@@ -142,21 +170,26 @@ def gradient_source(rbm, *, n_threads=None, max_seconds=math.inf):
     Raises
     ------
     TooLarge
-        If one call would take longer than `max_seconds`.
+        If one call would take more.
 
     Examples
     --------
     >>> import numpy as np, fastrbm
+    >>> from fastrbm import _lib
     >>> from fastrbm.evaluation.exact.moments import gradient_source
-    >>> rbm = fastrbm.RBM(fastrbm.Spin(30), fastrbm.Gaussian(3), rng=1)
+    >>> rbm = fastrbm.RBM(fastrbm.Spin(20), fastrbm.Gaussian(5), rng=1)
     >>> source = gradient_source(rbm)
-    >>> products, visible, hidden = np.empty((30, 3)), np.empty(30), np.empty(3)
-    >>> log_z = source.function(products, visible, hidden)
+    >>> products, visible, hidden = np.empty((20, 5)), np.empty(20), np.empty(5)
+    >>> log_z = source.fill(_lib.executor(), products, visible, hidden)
     >>> bool(abs(log_z - float(fastrbm.log_partition(rbm))) < 1e-10)
     True
     """
     check_model("rbm", rbm)
-    problem, run = Problem(rbm, 1.0), Run(n_threads, max_seconds)
+    limits = (
+        math.inf if max_seconds is None else max_seconds,
+        machine_bytes() if max_bytes is None else max_bytes,
+    )
+    problem, run = Problem(rbm, 1.0), Run(n_threads, *limits)
     found = []
     for name in ("gaussian", "pairwise", "split", "quadrature"):
         try:
@@ -169,27 +202,5 @@ def gradient_source(rbm, *, n_threads=None, max_seconds=math.inf):
         return seconds if plan.name == "split" else PYTHON_CALL + seconds
 
     plan = min(found, key=price)
-    if price(plan) > max_seconds:
-        raise too_large(plan, price(plan), plan.bytes(run.n_threads), run)
-    if plan.name == "split":
-        engine = core.Split(rbm._core, plan.side, run.n_threads)
-        return GradientSource("split", price(plan), plan.side, engine, None)
-    function = _Function(rbm, plan, n_threads)
-    return GradientSource(plan.name, price(plan), None, None, function)
-
-
-class _Function:
-    """Moments of the model as it is, by one method."""
-
-    def __init__(self, rbm, plan: Plan, n_threads):
-        self.rbm, self.name, self.side = rbm, plan.name, int(getattr(plan, "swap", False))
-        self.executor = _lib.executor(n_threads)
-        self.n_threads = n_threads
-
-    def __call__(self, products, visible, hidden):
-        run = Run(self.n_threads)
-        problem = Problem(self.rbm, 1.0)
-        (plan,) = candidates(problem, (self.name,))
-        raw = plan.moments(run, set(), False)
-        products[...], visible[...], hidden[...] = raw.products, raw.first, raw.second
-        return raw.log_z
+    refuse(plan, price(plan), plan.moment_bytes(run.n_threads), run)
+    return GradientSource(rbm, plan, run.n_threads, price(plan))

@@ -200,9 +200,9 @@ class PairwisePlan(ShardPlan):
 
     def bytes(self, n_threads):
         """Tiles of three panels for every thread."""
-        if not 0 < self.n_free <= MOST:
-            return 0.0
-        return float(self.open(n_threads).bytes(n_threads))
+        if 0 < self.n_free <= MOST:
+            return float(self.open(n_threads).bytes(n_threads))
+        return work((self.n + 2) // 3, 24.0)  # log-weights of the three groups' states
 
     def fitting(self, ratio):
         """Work doubles with each unit."""

@@ -232,8 +232,9 @@ def cheapest(problem, run, price, float32=False):
         if found and price(best()) < QUICK and name in ("quadrature", "elimination"):
             continue
         if name == "elimination" and found:
-            entries = 2.0 ** min(elimination.least_width(problem) + 1, 1000)
-            if entries / RATES["elimination"] > price(best()):
+            width = elimination.least_width(problem)
+            entries = 2.0 ** min(width + 1, 1000)
+            if width > elimination.WIDEST or entries / RATES["elimination"] > price(best()):
                 continue
         try:
             found += candidates(problem, (name,), float32)

@@ -227,7 +227,7 @@ def too_large(plan, seconds, n_bytes, run):
     needed += [f"max_bytes={math.ceil(n_bytes):.3g}"] if over_bytes > 1 and n_bytes < 1e12 else []
     fits = [plan.fitting(max(over_time, over_bytes)), *needed]
     message = (
-        f"method {plan.name!r} would sum {count_text(plan.n_states)} states in about "
+        f"method {plan.name!r} would sum {count_text(plan.n_states)} states in "
         f"{time_text(seconds)} with {bytes_text(n_bytes)} of memory, over "
         f"{' and '.join(asked)}; would fit: {', or '.join(fits)}"
     )
@@ -241,14 +241,14 @@ def time_text(seconds):
     --------
     >>> from fastrbm.evaluation.exact.plan import time_text
     >>> time_text(0.25), time_text(7200), time_text(1e12), time_text(1e20)
-    ('0.25 s', '2 h', '3.2e+04 years', 'over 1e6 years')
+    ('about 0.25 s', 'about 2 h', 'about 3.2e+04 years', 'over 1e6 years')
     """
     if seconds > 3e13:
         return "over 1e6 years"
     for unit, size in (("years", 3.15576e7), ("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * size:
-            return f"{seconds / size:.2g} {unit}"
-    return f"{seconds:.2g} s"
+            return f"about {seconds / size:.2g} {unit}"
+    return f"about {seconds:.2g} s"
 
 
 def bytes_text(n):
@@ -260,6 +260,8 @@ def bytes_text(n):
     >>> bytes_text(3e9), bytes_text(100)
     ('3 GB', '0.1 kB')
     """
+    if n > 1e18:
+        return "over 1e6 TB"
     for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if n >= size:
             return f"{n / size:.3g} {unit}"
