@@ -407,6 +407,20 @@ FRBM_MUST_CHECK int frbm_split_run(frbm_split_t *split, double beta, uint64_t n,
 FRBM_MUST_CHECK int frbm_split_log_weights(frbm_split_t *split, double beta, uint64_t first,
                                            uint64_t n, const frbm_exec_t *exec, double *out);
 
+/*
+ * Means under the joint law of both layers. Members that are NULL are left out. energy needs the
+ * cgf of every unit in every state, some twenty times the work of all other means.
+ */
+typedef struct {
+    double *products;            /* <v_i h_mu>, (n_visible, n_hidden) */
+    double *visible, *hidden;    /* <v_i>, <h_mu> */
+    double *enumerated_products; /* <x_i x_k> of the enumerated layer, (n, n) */
+    double *energy; /* 3: <E>, Var(E), and what of it is the other layer's, <Var(E | x)> */
+} frbm_moments_t;
+
+FRBM_MUST_CHECK int frbm_split_moments(frbm_split_t *split, double beta, const frbm_exec_t *exec,
+                                       const frbm_moments_t *moments, double *log_z);
+
 /* ---------------------------------------------------------------------------------- Training */
 
 /* Rows to learn from: packed bits for discrete visible units, or values used as they are (reals,

@@ -30,6 +30,7 @@ from fastrbm._lib.frbm cimport (
     frbm_exec_t,
     frbm_gibbs_t,
     frbm_layer_t,
+    frbm_moments_t,
     frbm_pairwise_t,
     frbm_partial_t,
     frbm_rbm_t,

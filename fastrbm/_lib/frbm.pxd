@@ -97,9 +97,17 @@ cdef extern from "fastrbm.h" nogil:
         size_t last_chains
 
     ctypedef struct frbm_split_t:
+        int side
         uint64_t n_shards
         double n_state_units
         double error_bound
+
+    ctypedef struct frbm_moments_t:
+        double *products
+        double *visible
+        double *hidden
+        double *enumerated_products
+        double *energy
 
     int frbm_rbm_from_bytes(frbm_rbm_t *rbm, const void *block, size_t size)
     int frbm_rbm_check(const frbm_rbm_t *rbm)
@@ -209,3 +217,5 @@ cdef extern from "fastrbm.h" nogil:
                        const frbm_exec_t *exec, frbm_partial_t *partials)
     int frbm_split_log_weights(frbm_split_t *split, double beta, uint64_t first, uint64_t n,
                                const frbm_exec_t *exec, double *out)
+    int frbm_split_moments(frbm_split_t *split, double beta, const frbm_exec_t *exec,
+                           const frbm_moments_t *moments, double *log_z)

@@ -60,3 +60,33 @@ cdef class Split:
             rc = frbm.frbm_split_log_weights(&self.c, beta, first_state, o.c.n_cols, &c,
                                              <double *>o.buffer.buf)
         check_stopped(rc, poll)
+
+    def moments(self, Exec exec, double beta, products, visible, hidden,
+                enumerated_products=None, energy=None):
+        """Means under the joint law, and log Z, which is returned. Outputs are float64.
+
+        products (n_visible, n_hidden): <v_i h_mu>; visible, hidden: <v_i>, <h_mu>;
+        enumerated_products (n, n): <x_i x_k> of the enumerated layer; energy (3,): <E>, Var(E) and
+        what of it comes from the other layer given the enumerated one.
+        """
+        cdef size_t n_visible = self.rbm.c.visible.n, n_hidden = self.rbm.c.hidden.n
+        cdef size_t n = n_hidden if self.c.side == frbm.FRBM_HIDDEN else n_visible
+        cdef frbm_moments_t out
+        cdef double log_z
+        cdef View w = output(products, n_visible, n_hidden, frbm.FRBM_FLOAT64)
+        cdef View v = output(visible, 1, n_visible, frbm.FRBM_FLOAT64)
+        cdef View h = output(hidden, 1, n_hidden, frbm.FRBM_FLOAT64)
+        cdef View x = None if enumerated_products is None else output(
+            enumerated_products, n, n, frbm.FRBM_FLOAT64)
+        cdef View e = None if energy is None else output(energy, 1, 3, frbm.FRBM_FLOAT64)
+        cdef Poll poll = Poll.__new__(Poll)
+        cdef frbm_exec_t c = polled(exec, poll)
+        cdef int rc
+        out.products, out.visible = <double *>w.buffer.buf, <double *>v.buffer.buf
+        out.hidden = <double *>h.buffer.buf
+        out.enumerated_products = NULL if x is None else <double *>x.buffer.buf
+        out.energy = NULL if e is None else <double *>e.buffer.buf
+        with nogil:
+            rc = frbm.frbm_split_moments(&self.c, beta, &c, &out, &log_z)
+        check_stopped(rc, poll)
+        return log_z

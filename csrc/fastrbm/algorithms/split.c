@@ -12,12 +12,12 @@ static size_t lane_bits_of(size_t n, size_t m) {
     return n < most ? n : most;
 }
 
-/* Shards of about 2^24 factors, some milliseconds, but no more than 2^16 shards. */
+/* Shards of about 2^22 factors, a fraction of a millisecond, but no more than 2^16 shards. */
 static size_t shard_bits_of(size_t n, size_t m) {
     const size_t lane_bits = lane_bits_of(n, m), row_bits = n - lane_bits;
     const double work = ldexp((double)m, (int)n);
     size_t bits = 0;
-    while (bits < 16 && bits + 2 < row_bits && ldexp(work, -(int)bits) > 0x1p24) ++bits;
+    while (bits < 16 && bits + 2 < row_bits && ldexp(work, -(int)bits) > 0x1p22) ++bits;
     return bits;
 }
 
@@ -32,10 +32,6 @@ static double *take(frbm_workspace_t *w, size_t n) {
 size_t frbm_split_rows_size(const struct frbm_split_buffers *b) {
     return (b->row_bits + 3 + 3 * FRBM_FACTOR_ROWS) * b->ldu + 2 * FRBM_FACTOR_TILE +
            2 * FRBM_FACTOR_LANES;
-}
-
-static size_t states_scratch(void) {
-    return 2 * FRBM_SPLIT_STATES * FRBM_TILE + 4 * FRBM_SPLIT_STATES;
 }
 
 /* Lay out the workspace; sizes only where w has no base. */
@@ -80,10 +76,12 @@ static void lay_out(frbm_workspace_t *w, const frbm_rbm_t *rbm, int side, int n_
         b->direct = take(w, b->n_lanes);
     }
     frbm_split_moments_lay_out(w, b);
-    b->thread_scratch = b->is_factored ? frbm_split_rows_size(b) : 0;
-    if (b->thread_scratch < states_scratch()) b->thread_scratch = states_scratch();
-    b->thread_scratch += frbm_split_moments_scratch(b);
-    b->thread_scratch = (b->thread_scratch + 7) / 8 * 8;
+    const size_t sizes[3] = {b->is_factored ? frbm_split_rows_size(b) : 0,
+                             frbm_split_moments_scratch(b), frbm_split_states_scratch()};
+    for (int i = 0; i < 3; ++i)
+        if (b->thread_scratch < sizes[i]) b->thread_scratch = sizes[i];
+    /* Threads do not share cache lines. */
+    b->thread_scratch = (b->thread_scratch + 15) / 8 * 8;
     b->scratch = take(w, (size_t)n_threads * b->thread_scratch);
 }
 
@@ -276,31 +274,50 @@ static uint64_t poll_interval(const struct frbm_split_buffers *b) {
     return work > 0x1p18 ? 1 : (uint64_t)(0x1p18 / work);
 }
 
-static frbm_partial_t sum_shard(const frbm_split_t *split, const frbm_kernels_t *kernels,
-                                uint64_t index, double *scratch, frbm_poll_t *poll,
-                                atomic_int *stop) {
-    const struct frbm_split_buffers *b = split->buffers;
-    const uint64_t per_shard = b->n_row_blocks / split->n_shards, interval = poll_interval(b);
+frbm_running_scaled_t frbm_split_sum_rows(const struct frbm_split_buffers *b,
+                                          const frbm_kernels_t *kernels, uint64_t begin,
+                                          uint64_t end, double *scratch, frbm_poll_t *poll,
+                                          atomic_int *stop) {
+    const uint64_t interval = poll_interval(b);
     frbm_running_scaled_t total = {{0, 0}, FRBM_SPLIT_NOTHING};
     frbm_split_rows_t rows;
     frbm_split_rows_start(b, scratch, &rows);
     reset(&rows);
-    for (uint64_t i = 0; i < per_shard; ++i) {
+    for (uint64_t i = begin; i < end; ++i) {
         if (i % interval == interval - 1) {
             if (poll != NULL && frbm_poll(poll)) atomic_store(stop, 1);
             if (atomic_load_explicit(stop, memory_order_relaxed)) break;
         }
-        frbm_split_rows_go(b, kernels, index * per_shard + i, &rows);
+        frbm_split_rows_go(b, kernels, i, &rows);
         sum_block(b, kernels, &rows, &total);
-        if (!b->is_direct && (i % FRBM_SPLIT_FLUSH == FRBM_SPLIT_FLUSH - 1 || i + 1 == per_shard))
+        if (!b->is_direct && ((i + 1) % FRBM_SPLIT_FLUSH == 0 || i + 1 == end))
             flush(&rows, &total);
     }
-    return partial_of(b, index, &total);
+    return total;
+}
+
+/* One shard. poll is NULL but on the calling thread. */
+static frbm_partial_t sum_shard(const frbm_split_t *split, const frbm_kernels_t *kernels,
+                                double beta, uint64_t index, double *scratch, frbm_poll_t *poll,
+                                atomic_int *stop) {
+    const struct frbm_split_buffers *b = split->buffers;
+    if (b->is_factored) {
+        const uint64_t n = b->n_row_blocks / split->n_shards;
+        const frbm_running_scaled_t total =
+            frbm_split_sum_rows(b, kernels, n * index, n * index + n, scratch, poll, stop);
+        return partial_of(b, index, &total);
+    }
+    const uint64_t n = ((uint64_t)1 << b->n) / split->n_shards;
+    frbm_partial_t partial = {index, 0, 0, 0};
+    const frbm_running_t total = frbm_split_sum_states(b, kernels, beta, n * index, n * index + n,
+                                                       scratch, &partial.exponent, poll, stop);
+    partial.mantissa = total.sum + total.rest;
+    return partial;
 }
 
 /* Shards in the order of indices, whoever is free takes the next. */
-int frbm_split_sum(const frbm_split_t *split, double beta, uint64_t n, const uint64_t *indices,
-                   const frbm_exec_t *exec, frbm_partial_t *partials) {
+static int sum_shards(const frbm_split_t *split, double beta, uint64_t n, const uint64_t *indices,
+                      const frbm_exec_t *exec, frbm_partial_t *partials) {
     const struct frbm_split_buffers *b = split->buffers;
     const double work = split->n_state_units / (double)split->n_shards * (double)n;
     int n_threads = exec->n_threads < split->n_threads ? exec->n_threads : split->n_threads;
@@ -320,10 +337,8 @@ int frbm_split_sum(const frbm_split_t *split, double beta, uint64_t n, const uin
         while (!atomic_load_explicit(&stop, memory_order_relaxed) &&
                (i = atomic_fetch_add(&next, 1)) < n) {
             if (mine != NULL && frbm_poll(mine)) atomic_store(&stop, 1);
-            partials[i] = b->is_factored
-                              ? sum_shard(split, exec->kernels, indices[i], scratch, mine, &stop)
-                              : frbm_split_states_sum(split, exec->kernels, beta, indices[i],
-                                                      scratch, mine, &stop);
+            partials[i] =
+                sum_shard(split, exec->kernels, beta, indices[i], scratch, mine, &stop);
         }
     }
     return atomic_load(&stop) ? FRBM_STOPPED : FRBM_OK;
@@ -337,7 +352,7 @@ int frbm_split_run(frbm_split_t *split, double beta, uint64_t n, const uint64_t 
         if (indices[i] >= split->n_shards) return FRBM_ERROR_ARGUMENT;
     int rc = frbm_split_prepare(split, beta, exec->kernels);
     if (rc < 0) return rc;
-    rc = frbm_split_sum(split, beta, n, indices, exec, partials);
+    rc = sum_shards(split, beta, n, indices, exec, partials);
     double largest = 1;
     for (uint64_t i = 0; rc == FRBM_OK && i < n; ++i)
         if (fabs(partials[i].exponent) > largest) largest = fabs(partials[i].exponent);

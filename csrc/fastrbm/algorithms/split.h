@@ -144,6 +144,8 @@ void frbm_split_tile(const struct frbm_split_buffers *b, const frbm_kernels_t *k
                      const frbm_split_rows_t *rows, size_t panel, const uint32_t *blocks,
                      size_t n_blocks, double *starts);
 
+/* Doubles of scratch for the passes over states. */
+size_t frbm_split_states_scratch(void);
 /* Log-weights of n <= FRBM_SPLIT_STATES states from `first` on, through the cgf. scratch:
  * FRBM_SPLIT_STATES x FRBM_TILE. */
 void frbm_split_log_weights_of(const struct frbm_split_buffers *b, const frbm_kernels_t *kernels,
@@ -151,15 +153,6 @@ void frbm_split_log_weights_of(const struct frbm_split_buffers *b, const frbm_ke
 /* A bound on the rounding of the log of sums of their exponentials, in nats, and on their size. */
 double frbm_split_states_error(const struct frbm_split_buffers *b, const frbm_kernels_t *kernels,
                                double beta, double *largest);
-/* A shard through the cgf. poll is NULL but on the calling thread. */
-frbm_partial_t frbm_split_states_sum(const frbm_split_t *split, const frbm_kernels_t *kernels,
-                                     double beta, uint64_t index, double *scratch,
-                                     frbm_poll_t *poll, atomic_int *stop);
-
-/* Shards of a prepared plan by a team. */
-int frbm_split_sum(const frbm_split_t *split, double beta, uint64_t n, const uint64_t *indices,
-                   const frbm_exec_t *exec, frbm_partial_t *partials);
-
 /* Sums that keep what they round off (Knuth's two-sum). */
 typedef struct {
     double sum, rest;
@@ -193,5 +186,16 @@ static inline void frbm_running_scaled_add(frbm_running_scaled_t *r, double mant
     }
     frbm_running_add(&r->mantissa, mantissa * frbm_power_of_two(exponent - r->exponent));
 }
+
+/* Sums of weights, for begin .. end of blocks of rows, without constant; or of states through the
+ * cgf, times exp(-exponent). Only the calling thread has a poll; all look at stop. */
+frbm_running_scaled_t frbm_split_sum_rows(const struct frbm_split_buffers *b,
+                                          const frbm_kernels_t *kernels, uint64_t begin,
+                                          uint64_t end, double *scratch, frbm_poll_t *poll,
+                                          atomic_int *stop);
+frbm_running_t frbm_split_sum_states(const struct frbm_split_buffers *b,
+                                     const frbm_kernels_t *kernels, double beta, uint64_t begin,
+                                     uint64_t end, double *scratch, double *exponent,
+                                     frbm_poll_t *poll, atomic_int *stop);
 
 #endif

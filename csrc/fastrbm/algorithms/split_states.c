@@ -2,7 +2,7 @@
  * States one by one: inputs of the other layer as products of bits and weights, then the unit's
  * cgf. For layers that do not factor, and for the log-weights of given states.
  */
-#include "split.h"
+#include "split_moments.h"
 
 /* inputs[r][j] = sum_i x_i W[i][first + j] of the states numbered in states. */
 static void inputs_of(const struct frbm_split_buffers *b, const frbm_kernels_t *kernels,
@@ -82,33 +82,140 @@ double frbm_split_states_error(const struct frbm_split_buffers *b, const frbm_ke
     return (error + FRBM_SPLIT_STATES + 8) * 0x1p-53;
 }
 
-frbm_partial_t frbm_split_states_sum(const frbm_split_t *split, const frbm_kernels_t *kernels,
-                                     double beta, uint64_t index, double *scratch,
+frbm_running_t frbm_split_sum_states(const struct frbm_split_buffers *b,
+                                     const frbm_kernels_t *kernels, double beta, uint64_t begin,
+                                     uint64_t end, double *scratch, double *exponent,
                                      frbm_poll_t *poll, atomic_int *stop) {
-    const struct frbm_split_buffers *b = split->buffers;
-    const uint64_t per_shard = ((uint64_t)1 << b->n) / split->n_shards;
-    double *log_weights = scratch + FRBM_SPLIT_STATES * FRBM_TILE;
+    double log_weights[FRBM_SPLIT_STATES];
     frbm_running_t total = {0, 0};
-    frbm_partial_t partial = {index, -INFINITY, 0, 0};
-    for (uint64_t s = 0; s < per_shard; s += FRBM_SPLIT_STATES) {
-        const size_t n =
-            per_shard - s < FRBM_SPLIT_STATES ? (size_t)(per_shard - s) : FRBM_SPLIT_STATES;
-        double most = partial.exponent, sum = 0;
+    *exponent = -INFINITY;
+    for (uint64_t s = begin; s < end; s += FRBM_SPLIT_STATES) {
+        const size_t n = end - s < FRBM_SPLIT_STATES ? (size_t)(end - s) : FRBM_SPLIT_STATES;
+        double most = *exponent, sum = 0;
         if (poll != NULL && frbm_poll(poll)) atomic_store(stop, 1);
         if (atomic_load_explicit(stop, memory_order_relaxed)) break;
-        frbm_split_log_weights_of(b, kernels, beta, index * per_shard + s, n, scratch, log_weights);
+        frbm_split_log_weights_of(b, kernels, beta, s, n, scratch, log_weights);
         for (size_t r = 0; r < n; ++r) most = fmax(most, log_weights[r]);
-        if (most > partial.exponent) {
-            const double scale = exp(partial.exponent - most);
+        if (most > *exponent) {
+            const double scale = exp(*exponent - most);
             total.sum *= scale;
             total.rest *= scale;
-            partial.exponent = most;
+            *exponent = most;
         }
         for (size_t r = 0; r < n; ++r) sum += exp(log_weights[r] - most);
         frbm_running_add(&total, sum);
     }
-    partial.mantissa = total.sum + total.rest;
-    return partial;
+    return total;
+}
+
+/* What the passes over states keep for FRBM_SPLIT_STATES of them, in scratch. */
+typedef struct {
+    double *inputs, *means, *x, *weighted, *tile; /* rows of FRBM_TILE */
+    double *energy, *variance;                    /* of each state, given the enumerated layer */
+} block_t;
+
+static block_t block_in(double *scratch) {
+    const size_t n = FRBM_SPLIT_STATES * FRBM_TILE;
+    const block_t t = {scratch,
+                       scratch + n,
+                       scratch + 2 * n,
+                       scratch + 3 * n,
+                       scratch + 4 * n,
+                       scratch + 5 * n,
+                       scratch + 5 * n + FRBM_SPLIT_STATES};
+    return t;
+}
+
+size_t frbm_split_states_scratch(void) {
+    return 5 * FRBM_SPLIT_STATES * FRBM_TILE + 2 * FRBM_SPLIT_STATES;
+}
+
+/* to[k][j] += sum_r weighted[r][k] m[r][j] for the first rows of `to`, n of them. */
+static void add_product(const struct frbm_split_buffers *b, const frbm_kernels_t *kernels,
+                        const block_t *t, size_t n, const double *m, size_t lanes, double *to,
+                        size_t ld) {
+    memset(t->tile, 0, b->n * FRBM_TILE * sizeof *t->tile);
+    kernels->real[FRBM_FLOAT64].product_values(t->weighted, 1, FRBM_TILE, b->n, n, m, FRBM_TILE,
+                                               lanes, t->tile);
+    for (size_t k = 0; k < b->n; ++k)
+        for (size_t j = 0; j < lanes; ++j) to[k * ld + j] += t->tile[k * FRBM_TILE + j];
+}
+
+/* The units first .. first + lanes - 1 of the other layer, given n states of weights p. */
+static void add_units(const struct frbm_split_buffers *b, const frbm_kernels_t *kernels,
+                      double beta, const block_t *t, size_t n, const double *p, size_t first,
+                      size_t lanes, int with_products, const frbm_split_totals_t *totals) {
+    const frbm_unit_t *unit = frbm_unit(b->other.unit);
+    const size_t ldt = b->moments->ldt;
+    const frbm_tile_t tile = {first, lanes, n, t->inputs};
+    unit->mean(&b->other, FRBM_FLOAT64, kernels, &tile, beta, 1, t->means, FRBM_TILE);
+    if (b->moments->with_energy)
+        for (size_t r = 0; r < n; ++r) {
+            double energies[FRBM_TILE], variances[FRBM_TILE];
+            unit->field_energy(&b->other, FRBM_FLOAT64, first, lanes, t->inputs + r * FRBM_TILE,
+                               t->means + r * FRBM_TILE, beta, energies, variances);
+            for (size_t j = 0; j < lanes; ++j) {
+                t->energy[r] -= energies[j];
+                t->variance[r] += variances[j];
+            }
+        }
+    if (!with_products) return;
+    for (size_t r = 0; r < n; ++r)
+        for (size_t j = 0; j < lanes; ++j)
+            totals->products[first + j] += p[r] * t->means[r * FRBM_TILE + j];
+    add_product(b, kernels, t, n, t->means, lanes, totals->products + ldt + first, ldt);
+}
+
+static void add_energies(const block_t *t, size_t n, const double *p, frbm_split_totals_t *totals) {
+    for (size_t r = 0; r < n; ++r) {
+        if (p[r] == 0) continue;
+        const double before = totals->weight, step = t->energy[r] - totals->mean;
+        totals->weight += p[r];
+        totals->mean += step * (p[r] / totals->weight);
+        totals->spread += step * step * (before * p[r] / totals->weight);
+        totals->inner += p[r] * t->variance[r];
+    }
+}
+
+void frbm_split_states_moments(const struct frbm_split_buffers *b, const frbm_kernels_t *kernels,
+                               double beta, size_t piece, double log_z, int with_products,
+                               double *scratch, frbm_poll_t *poll, atomic_int *stop) {
+    const frbm_unit_t *unit = frbm_unit(b->enumerated.unit);
+    const uint64_t n_states = (uint64_t)1 << b->n, end = frbm_split_piece(b, piece + 1, n_states);
+    const size_t ldt = b->moments->ldt;
+    frbm_split_totals_t *totals = &b->moments->totals[piece];
+    const block_t t = block_in(scratch);
+    memset(totals->products, 0, (b->n + 1) * ldt * sizeof(double));
+    memset(totals->pairs, 0, b->n * b->n * sizeof(double));
+    totals->weight = totals->mean = totals->spread = totals->inner = 0;
+    for (uint64_t s = frbm_split_piece(b, piece, n_states); s < end; s += FRBM_SPLIT_STATES) {
+        const size_t n = end - s < FRBM_SPLIT_STATES ? (size_t)(end - s) : FRBM_SPLIT_STATES;
+        uint64_t states[FRBM_SPLIT_STATES];
+        double p[FRBM_SPLIT_STATES];
+        if (poll != NULL && frbm_poll(poll)) atomic_store(stop, 1);
+        if (atomic_load_explicit(stop, memory_order_relaxed)) return;
+        frbm_split_log_weights_of(b, kernels, beta, s, n, t.inputs, p);
+        for (size_t r = 0; r < n; ++r) {
+            states[r] = s + r;
+            p[r] = exp(p[r] - log_z);
+            t.energy[r] = -log_weight_of(b, states[r]);
+            t.variance[r] = 0;
+            totals->products[b->m] += p[r];
+            for (size_t k = 0; k < b->n; ++k) {
+                const double x = states[r] >> k & 1 ? unit->high : unit->low;
+                t.x[r * FRBM_TILE + k] = x;
+                t.weighted[r * FRBM_TILE + k] = p[r] * x;
+                totals->products[(1 + k) * ldt + b->m] += p[r] * x;
+            }
+        }
+        if (b->moments->with_pairs) add_product(b, kernels, &t, n, t.x, b->n, totals->pairs, b->n);
+        for (size_t first = 0; first < b->m; first += FRBM_TILE) {
+            const size_t lanes = b->m - first < FRBM_TILE ? b->m - first : FRBM_TILE;
+            inputs_of(b, kernels, states, n, first, lanes, t.inputs);
+            add_units(b, kernels, beta, &t, n, p, first, lanes, with_products, totals);
+        }
+        if (b->moments->with_energy) add_energies(&t, n, p, totals);
+    }
 }
 
 int frbm_split_log_weights(frbm_split_t *split, double beta, uint64_t first, uint64_t n,

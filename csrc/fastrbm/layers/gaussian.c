@@ -37,6 +37,18 @@ static void variance(const frbm_layer_t *layer, int dtype, size_t first, size_t 
         out[i] = 1 / (beta * frbm_parameter(layer, dtype, PRECISION, first + i));
 }
 
+/* w + x h = precision (m^2 - (h - m)^2) / 2, m the mean. */
+static void field_energy(const frbm_layer_t *layer, int dtype, size_t first, size_t n,
+                         const double *inputs, const double *means, double beta, double *out,
+                         double *variances) {
+    (void)inputs;
+    for (size_t i = 0; i < n; ++i) {
+        const double precision = frbm_parameter(layer, dtype, PRECISION, first + i);
+        out[i] = 0.5 * (precision * means[i] * means[i] - 1 / beta);
+        variances[i] = 0.5 / (beta * beta);
+    }
+}
+
 static void mean(const frbm_layer_t *layer, int dtype, const frbm_kernels_t *kernels,
                  const frbm_tile_t *tile, double beta, double factor, void *out, size_t ldout) {
     (void)beta;
@@ -67,6 +79,7 @@ const frbm_unit_t frbm_gaussian = {"gaussian",
                                    log_weight,
                                    cgf,
                                    variance,
+                                   field_energy,
                                    mean,
                                    sample,
                                    frbm_state_gradient_of_bias,

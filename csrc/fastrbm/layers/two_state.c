@@ -29,6 +29,18 @@ void frbm_two_state_variance(const frbm_layer_t *layer, int dtype, size_t first,
     }
 }
 
+void frbm_two_state_field_energy(const frbm_layer_t *layer, int dtype, size_t first, size_t n,
+                                 const double *inputs, const double *means, double beta,
+                                 double *out, double *variances) {
+    const frbm_unit_t *unit = frbm_unit(layer->unit);
+    (void)beta; /* the means know it */
+    for (size_t i = 0; i < n; ++i) {
+        const double field = frbm_parameter(layer, dtype, 0, first + i) + inputs[i];
+        out[i] = field * means[i];
+        variances[i] = field * field * ((means[i] - unit->low) * (unit->high - means[i]));
+    }
+}
+
 void frbm_two_state_mean(const frbm_layer_t *layer, int dtype, const frbm_kernels_t *kernels,
                          const frbm_tile_t *tile, double beta, double factor, void *out,
                          size_t ldout) {

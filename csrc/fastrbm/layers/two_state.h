@@ -9,6 +9,9 @@ void frbm_two_state_log_weight(const frbm_layer_t *layer, int dtype, size_t firs
                                const double *states, double *out);
 void frbm_two_state_variance(const frbm_layer_t *layer, int dtype, size_t first, size_t n,
                              const double *inputs, double beta, double *out);
+void frbm_two_state_field_energy(const frbm_layer_t *layer, int dtype, size_t first, size_t n,
+                                 const double *inputs, const double *means, double beta,
+                                 double *out, double *variances);
 void frbm_two_state_mean(const frbm_layer_t *layer, int dtype, const frbm_kernels_t *kernels,
                          const frbm_tile_t *tile, double beta, double factor, void *out,
                          size_t ldout);

@@ -48,6 +48,10 @@ typedef struct {
                 size_t n, const double *inputs, double beta, double *out);
     void (*variance)(const frbm_layer_t *layer, int dtype, size_t first, size_t n,
                      const double *inputs, double beta, double *out);
+    /* Mean and variance of w(s) + x s, given the inputs x and the means of s. */
+    void (*field_energy)(const frbm_layer_t *layer, int dtype, size_t first, size_t n,
+                         const double *inputs, const double *means, double beta, double *out,
+                         double *variances);
 
     /* A tile in the model's type. mean: out[r ldout + j] = factor E[s_j]. */
     void (*mean)(const frbm_layer_t *layer, int dtype, const frbm_kernels_t *kernels,
