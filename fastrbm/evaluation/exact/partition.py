@@ -234,7 +234,8 @@ def cheapest(problem, run, price, float32=False):
         if name == "elimination" and found:
             width = elimination.least_width(problem)
             entries = 2.0 ** min(width + 1, 1000)
-            if width > elimination.WIDEST or entries / RATES["elimination"] > price(best()):
+            least = entries / RATES["elimination"] + elimination.ordering_seconds(problem)
+            if width > elimination.WIDEST or least > price(best()):
                 continue
         try:
             found += candidates(problem, (name,), float32)
