@@ -1,9 +1,10 @@
 """Settings of the benchmarks: where MNIST is, and the machine's description in the results."""
 
-import machine
 import mnist
 import numpy as np
 import pytest
+
+from fastrbm.benchmarks import machine
 
 
 def pytest_addoption(parser):

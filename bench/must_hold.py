@@ -13,12 +13,13 @@ import sys
 import time
 import timeit
 
-import machine
+
 import mnist
 import numpy as np
 import peers
 
 import fastrbm
+from fastrbm.benchmarks import machine
 
 MEGABYTE = 1_000_000
 

@@ -4,11 +4,25 @@ import importlib.metadata
 import os
 import platform
 
-import fastrbm
+from .. import _lib
 
 
 def describe():
-    """Return a dict: processor, usable cores, kernel, and the versions that matter."""
+    """Return what the machine and the build are: processor, cores, SIMD level, versions.
+
+    Returns
+    -------
+    dict of str to str, int, bool or None
+        None where something is not installed.
+
+    Examples
+    --------
+    >>> from fastrbm.benchmarks import machine
+    >>> description = machine.describe()
+    >>> description["cores"] >= 1, "processor" in description
+    (True, True)
+    """
+    build = _lib.build_info()
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0))
@@ -16,8 +30,12 @@ def describe():
         else os.cpu_count(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        **fastrbm.show_config(mode="dicts"),
-        **{name: _version(name) for name in ("torch", "scikit-learn", "numba")},
+        "fastrbm": build["version"],
+        "compiler": build["compiler"],
+        "openmp": build["openmp"],
+        "simd": _lib.simd_level(),
+        "n_threads": build["n_threads"],
+        **{name: _version(name) for name in ("numpy", "scipy", "torch", "scikit-learn", "numba")},
     }
 
 

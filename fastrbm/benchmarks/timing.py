@@ -1,0 +1,142 @@
+"""Medians of interleaved rounds: how the benchmarks time things that are compared.
+
+A machine drifts: clocks, other people's work. So what is compared is timed in turn, round after
+round, and the median over the rounds is kept. A first call of everything warms it up and says what
+a round will take; sizes that would not fit into the time that is left are not run, and reported.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+#: A size is called often enough in a round to be timed over this long.
+LEAST_SECONDS = 0.02
+
+#: But never more often than this.
+MOST_CALLS = 1000
+
+#: Pause between groups of tasks: threads of a BLAS or of OpenMP spin for some 20 ms after their
+#: work, and would take the cores from whatever comes next.
+SETTLE = 0.05
+
+
+@dataclass
+class Task:
+    """One thing to time at one size.
+
+    Parameters
+    ----------
+    size : int
+    macs : float
+        Multiply-adds of what is timed.
+    call : callable() -> float
+        Does the work and returns the seconds that count.
+    n_repeats : int, default 1
+        How often a call does it; the seconds are those of one.
+
+    Examples
+    --------
+    >>> from fastrbm.benchmarks.timing import Task
+    >>> task = Task(3, 1e6, lambda: 0.5)
+    >>> task.call(), task.seconds
+    (0.5, None)
+    """
+
+    size: int
+    macs: float
+    call: Callable[[], float]
+    n_repeats: int = 1
+    rounds: list[float] = field(default_factory=list)
+
+    @property
+    def seconds(self):
+        """float or None: The median over the rounds; None if this size was not run."""
+        return statistics.median(self.rounds) if self.rounds else None
+
+
+def clocked(function, *arguments, **options):
+    """Call a function and return the seconds it took.
+
+    Examples
+    --------
+    >>> from fastrbm.benchmarks.timing import clocked
+    >>> clocked(sum, [1, 2]) >= 0
+    True
+    """
+    began = time.perf_counter()
+    function(*arguments, **options)
+    return time.perf_counter() - began
+
+
+def measure(groups, n_rounds, max_seconds, say=None):
+    """Time groups of tasks in interleaved rounds; the tasks keep the results.
+
+    Parameters
+    ----------
+    groups : list of list of Task
+        Each group from its smallest task to its largest. Large ones that would take too long are
+        left without rounds.
+    n_rounds : int
+        Fewer are made where time runs out, but at least one.
+    max_seconds : float
+        For everything together; shared evenly among the groups.
+    say : callable(str), optional
+        Told how far it is.
+
+    Returns
+    -------
+    int
+        The rounds made.
+
+    Examples
+    --------
+    >>> from fastrbm.benchmarks.timing import Task, measure
+    >>> tasks = [Task(size, size, lambda size=size: 1e-3 * size) for size in (1, 2, 4)]
+    >>> measure([tasks], n_rounds=3, max_seconds=60)
+    3
+    >>> [task.seconds for task in tasks]
+    [0.001, 0.002, 0.004]
+    """
+    began = time.perf_counter()
+    plan = []
+    for index, tasks in enumerate(groups):
+        left = max_seconds - sum(seconds for _, seconds in plan)
+        plan.append(_warm_up(tasks, left / (len(groups) - index), n_rounds))
+    round_seconds = 0.0
+    for done in range(n_rounds):
+        elapsed = time.perf_counter() - began
+        if done and elapsed + round_seconds > max_seconds:
+            return done
+        if say is not None:
+            say(f"round {done + 1} of {n_rounds}, {elapsed:.0f} s")
+        for runs, _ in plan:
+            time.sleep(SETTLE)
+            for task, n_calls in runs:
+                task.rounds.append(sum(task.call() for _ in range(n_calls)) / n_calls)
+        round_seconds = time.perf_counter() - began - elapsed
+    return n_rounds
+
+
+def _warm_up(tasks, share, n_rounds):
+    """Call each task once while the time lasts.
+
+    Returns those to run with how often to call them in a round, and the seconds this will take.
+    """
+    time.sleep(SETTLE)
+    tasks[0].call()  # imports, first threads: not to be predicted from
+    runs, planned, wall = [], 0.0, 0.0
+    for index, task in enumerate(tasks):
+        if index:
+            wall *= task.macs * task.n_repeats
+            wall /= tasks[index - 1].macs * tasks[index - 1].n_repeats
+            if planned + wall * (n_rounds + 1) > share:
+                break
+        began = time.perf_counter()
+        counted = task.call() * task.n_repeats
+        wall = time.perf_counter() - began
+        # What counts may be a small part of a call: repeating it may not take long either.
+        n_calls = min(LEAST_SECONDS / max(counted, 1e-9), 5 * LEAST_SECONDS / max(wall, 1e-9))
+        runs.append((task, int(min(MOST_CALLS, max(1, n_calls)))))
+        planned += wall * (1 + runs[-1][1] * n_rounds)
+    return runs, planned
