@@ -13,7 +13,6 @@ import sys
 import time
 import timeit
 
-
 import mnist
 import numpy as np
 import peers

@@ -1,4 +1,4 @@
-"""The command line: fastrbm demo | info | train | sample, also `python -m fastrbm ...`.
+"""The command line: fastrbm demo | info | train | sample | logz | bench, also `python -m fastrbm ...`.
 
 Results go to standard output, messages to standard error. Exit codes: 0 done, 1 training diverged,
 2 wrong usage or bad input (one line says what), 130 interrupted. Files are replaced atomically.
@@ -7,6 +7,7 @@ Results go to standard output, messages to standard error. Exit codes: 0 done, 1
 import argparse
 import contextlib
 import inspect
+import json
 import os
 import sys
 
@@ -14,8 +15,9 @@ import numpy as np
 
 import fastrbm
 
-from . import demo, files
+from . import demo, files, validation
 from .errors import DivergenceError, Interrupted
+from .evaluation import log_partition
 from .model import RBM
 from .sampling import sample
 from .terminal import ProgressLine
@@ -48,6 +50,23 @@ example:
 
 An .npy holds the visible states (n_chains, n_draws, n_visible); an .npz holds the arrays `visible`
 and `hidden`. Options that are left out have the defaults of fastrbm.sample.
+""",
+    "logz": """\
+example:
+  fastrbm logz model.npz
+  fastrbm logz model.npz --method pairwise --dtype float32 --max-seconds 3600 --progress --json
+
+Prints log Z in nats, a bound on its error, the method and why it was chosen. What would take more
+time or memory than allowed is refused before it starts, with an estimate. Options that are left out
+have the defaults of fastrbm.log_partition.
+""",
+    "bench": """\
+example:
+  fastrbm bench complexity --quick --output measured
+
+complexity times exact log Z, exact training and CD-k over their sizes, fits the exponents, and
+writes complexity.json (every time, and the machine), complexity.md (tables) and complexity.png (with
+matplotlib). It takes up to 9 minutes, with --quick one, and wants the machine for itself.
 """,
 }
 
@@ -167,7 +186,53 @@ def _sample(model, output, init, init_key, clamp, clamp_key, seed, quiet, **opti
     return 0
 
 
-COMMANDS = {"demo": _demo, "info": _info, "train": _train, "sample": _sample}
+def _logz(model, as_json, **options):
+    result = log_partition(RBM.load(model), **options)
+    shown = {
+        "log_partition": result.value,
+        "error": result.error,
+        "method": result.method,
+        "reason": result.reason,
+        "n_states": int(result.n_states),
+        "seconds": result.seconds,
+    }
+    if as_json:
+        print(json.dumps({"model": model, **shown, "info": result.info}, default=str))
+        return 0
+    shown |= {"error": f"{result.error:.1e}", "seconds": f"{result.seconds:.3g}"}
+    width = max(map(len, shown)) + 2
+    for name, value in shown.items():
+        print(f"{name:<{width}}{value}")
+    return 0
+
+
+def _bench(what, output, quick, max_seconds, n_threads):
+    from .benchmarks import complexity  # what only this command needs
+
+    if max_seconds is not None:
+        max_seconds = validation.number("max_seconds", max_seconds, 0, open_minimum=True)
+
+    def say(text):
+        print(f"{what}: {text}", file=sys.stderr, flush=True)
+
+    result, written = complexity.run(
+        output, quick=quick, max_seconds=max_seconds, n_threads=n_threads, say=say
+    )
+    print(complexity.tables(result))
+    if not any(path.endswith(".png") for path in written):
+        print("no picture without matplotlib: python -m pip install matplotlib")
+    print(f"\nwrote {', '.join(written)}")
+    return 0
+
+
+COMMANDS = {
+    "demo": _demo,
+    "info": _info,
+    "train": _train,
+    "sample": _sample,
+    "logz": _logz,
+    "bench": _bench,
+}
 
 
 # ---------------------------------------------------------------------------- input and output
@@ -229,7 +294,7 @@ def _defaults(function):
 def _parser():
     parser = argparse.ArgumentParser(
         prog="fastrbm",
-        description="Train and sample restricted Boltzmann machines.",
+        description="Train, sample and measure restricted Boltzmann machines.",
         epilog=EXAMPLES["fastrbm"],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -249,6 +314,8 @@ def _parser():
     add_command("info", "show version, compiler, OpenMP, SIMD level and threads")
     _add_train(add_command("train", "train a model by contrastive divergence"))
     _add_sample(add_command("sample", "draw states from a model by block Gibbs sampling"))
+    _add_logz(add_command("logz", "compute log Z of a model exactly"))
+    _add_bench(add_command("bench", "measure how long training takes, exact and CD-k, by size"))
     return parser
 
 
@@ -307,6 +374,29 @@ def _add_sample(parser):
     option("--beta", type=float, help="inverse temperature")
     option("--dtype", choices=("float32", "float64", "int8"))
     option("--n-threads", type=int)
+
+
+def _add_logz(parser):
+    parser.add_argument("model", help="an .npz that `fastrbm train` or RBM.save wrote")
+    parser.add_argument("--json", dest="as_json", action="store_true", help="print one JSON object")
+    option = _options(parser, log_partition)
+    option("--method", help="such as pairwise, split, quadrature")
+    option("--dtype", choices=("float32", "float64"), help="of the products")
+    option("--beta", type=float, help="inverse temperature")
+    option("--max-seconds", type=float, help="refuse what would take longer")
+    option("--max-bytes", type=float, help="refuse what would take more memory")
+    option("--n-threads", type=int)
+    option("--progress", action="store_true", help="show a bar; needs tqdm")
+
+
+def _add_bench(parser):
+    parser.add_argument("what", choices=("complexity",))
+    parser.add_argument("--quick", action="store_true", help="few sizes, one minute")
+    parser.add_argument(
+        "--output", default=".", metavar="DIR", help="where the files go; default: %(default)s"
+    )
+    parser.add_argument("--max-seconds", type=float, help="leave out the sizes that take longer")
+    parser.add_argument("--n-threads", type=int, help="default: all of the machine")
 
 
 def _add_common(parser):

@@ -37,14 +37,26 @@ def page(result):
     sections = [
         "# The complexity table, measured",
         _introduction(result),
-        exact_table(result),
-        crossover_table(result),
-        cd_table(result),
+        tables(result),
         _left_out(result),
         "![Seconds against N, and the crossover](complexity.png)",
         _machine(result),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def tables(result):
+    """Return the three tables: exact methods, crossovers, CD-k.
+
+    Parameters
+    ----------
+    result : dict
+
+    Returns
+    -------
+    str
+    """
+    return "\n\n".join(table(result) for table in (exact_table, crossover_table, cd_table))
 
 
 def exact_table(result):
