@@ -1,4 +1,4 @@
-"""The command line: fastrbm demo | info | train | sample | logz | bench, also `python -m fastrbm ...`.
+"""The command line: fastrbm demo | info | train | sample | logz | bench, or `python -m fastrbm`.
 
 Results go to standard output, messages to standard error. Exit codes: 0 done, 1 training diverged,
 2 wrong usage or bad input (one line says what), 130 interrupted. Files are replaced atomically.
@@ -65,8 +65,8 @@ example:
   fastrbm bench complexity --quick --output measured
 
 complexity times exact log Z, exact training and CD-k over their sizes, fits the exponents, and
-writes complexity.json (every time, and the machine), complexity.md (tables) and complexity.png (with
-matplotlib). It takes up to 9 minutes, with --quick one, and wants the machine for itself.
+writes complexity.json (every time, and the machine), complexity.md (tables) and complexity.png
+(with matplotlib). It takes up to 9 minutes, with --quick one, and wants the machine for itself.
 """,
 }
 
@@ -107,7 +107,7 @@ def main(argv=None):
         return COMMANDS[command](**arguments)
     except KeyboardInterrupt:
         return _complain(command, "interrupted", 130)
-    except (ValueError, TypeError, OSError, MemoryError) as error:
+    except (ValueError, TypeError, OSError, MemoryError, ImportError) as error:
         return _complain(command, error, 2)
 
 
@@ -207,7 +207,7 @@ def _logz(model, as_json, **options):
 
 
 def _bench(what, output, quick, max_seconds, n_threads):
-    from .benchmarks import complexity  # what only this command needs
+    from .benchmarks import complexity, report  # what only this command needs
 
     if max_seconds is not None:
         max_seconds = validation.number("max_seconds", max_seconds, 0, open_minimum=True)
@@ -218,7 +218,7 @@ def _bench(what, output, quick, max_seconds, n_threads):
     result, written = complexity.run(
         output, quick=quick, max_seconds=max_seconds, n_threads=n_threads, say=say
     )
-    print(complexity.tables(result))
+    print(report.tables(result))
     if not any(path.endswith(".png") for path in written):
         print("no picture without matplotlib: python -m pip install matplotlib")
     print(f"\nwrote {', '.join(written)}")

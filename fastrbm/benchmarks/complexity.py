@@ -104,21 +104,6 @@ def run(output, *, quick=False, max_seconds=None, n_threads=None, grid=None, say
     return result, write(result, paths)
 
 
-def tables(result):
-    """Return what `run` measured as the tables that a reader wants first.
-
-    Parameters
-    ----------
-    result : dict
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
-    return report.tables(result)
-
-
 def outputs(output):
     """Return the paths of the files to write, after checking that they can be written."""
     os.makedirs(output, exist_ok=True)
