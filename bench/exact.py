@@ -282,8 +282,8 @@ def updates(n_threads, n_rounds):
     seconds = interleaved([functools.partial(call, threads) for threads in counts], n_rounds)
     for threads, each in zip(counts, seconds, strict=True):
         yield Row(
-            f"train_exact, 16 x 16 Bernoulli, {threads} thread{'s' if threads > 1 else ''}: updates "
-            "a second", 1000, 5000, "", 1 / each, more=True,
+            f"train_exact, 16 x 16 Bernoulli, updates a second, n_threads={threads}",
+            1000, 5000, "", 1 / each, more=True,
         )  # fmt: skip
 
 
