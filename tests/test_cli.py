@@ -1,11 +1,14 @@
 """The command line: what it writes, what it says, and its exit codes."""
 
 import io
+import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +138,97 @@ def test_sample_with_start_and_clamp(model, tmp_path):
     assert (drawn[:, :, 2:] == -1).any()
 
 
+# ----------------------------------------------------------------------------------------- logz
+
+
+def test_logz_equals_log_partition(model, capsys):
+    assert cli.main(["logz", model]) == 0
+    shown = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    z = fastrbm.log_partition(fastrbm.RBM.load(model))
+    assert list(shown) == ["log_partition", "error", "method", "reason", "n_states", "seconds"]
+    assert float(shown["log_partition"]) == z.value
+    assert float(shown["error"]) == pytest.approx(z.error, rel=0.06)
+    assert (shown["method"], shown["reason"]) == (z.method, z.reason)
+    assert int(shown["n_states"]) == z.n_states
+
+
+def test_logz_options(model, capsys):
+    options = ["--method", "pairwise", "--dtype", "float32", "--beta", "0.5", "--n-threads", "1"]
+    assert cli.main(["logz", model, *options, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    z = fastrbm.log_partition(
+        fastrbm.RBM.load(model), method="pairwise", dtype="float32", beta=0.5, n_threads=1
+    )
+    assert (shown["log_partition"], shown["error"]) == (z.value, z.error)
+    assert (shown["model"], shown["method"], shown["n_states"]) == (model, "pairwise", z.n_states)
+    assert shown["info"]["n_threads"] == 1
+
+
+def test_logz_refuses_in_one_sentence(model, digits, tmp_path, capsys):
+    large = str(tmp_path / "large.npz")
+    fastrbm.RBM(fastrbm.Bernoulli(200), fastrbm.Bernoulli(50), rng=0).save(large)
+    continuous = str(tmp_path / "continuous.npz")
+    fastrbm.RBM(fastrbm.Gaussian(3), fastrbm.Gaussian(2), rng=0).save(continuous)
+    refused = [
+        ([large, "--max-seconds", 1], "2^50 states"),
+        ([large, "--max-seconds", 1e12, "--max-bytes", 1000], "max_bytes"),
+        ([model, "--method", "guess"], "method must be"),
+        ([model, "--method", "gaussian"], "gaussian"),
+        ([model, "--beta", -1], "beta must be"),
+        ([model, "--max-seconds", 0], "max_seconds must be"),
+        ([continuous, "--method", "split"], "discrete"),
+        ([digits], "digits.npy"),
+        ([tmp_path / "none.npz"], "none.npz"),
+    ]
+    for arguments, message in refused:
+        assert message in fails(capsys, "logz", *arguments)
+
+
+def test_logz_without_tqdm(model, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    assert "tqdm" in fails(capsys, "logz", model, "--progress")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_logz_ends_within_a_second_of_ctrl_c(tmp_path):
+    """A model of hours; one sentence and exit code 130."""
+    path = str(tmp_path / "long.npz")
+    fastrbm.RBM(fastrbm.Bernoulli(60), fastrbm.Bernoulli(42), rng=0).save(path)
+    command = [sys.executable, "-m", "fastrbm", "logz", path, "--max-seconds", "1e9"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        time.sleep(3)
+        assert run.poll() is None
+        run.send_signal(signal.SIGINT)
+        began = time.perf_counter()
+        out, err = run.communicate(timeout=60)
+        assert time.perf_counter() - began < 5  # a second on a machine of one's own
+    assert run.returncode == 130
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert "interrupted" in err
+
+
+# ---------------------------------------------------------------------------------------- bench
+
+
+def test_bench_refuses_before_work(tmp_path, capsys):
+    blocked = tmp_path / "file"
+    blocked.touch()
+    (tmp_path / "taken" / "complexity.json").mkdir(parents=True)
+    refused = [
+        (["--output", blocked], "file"),
+        (["--output", blocked / "below"], "below"),
+        (["--output", tmp_path / "taken"], "cannot write"),
+        (["--output", tmp_path, "--max-seconds", 0], "max_seconds must be"),
+        (["--output", tmp_path, "--n-threads", 0], "n_threads must be"),
+    ]
+    for arguments, message in refused:
+        assert message in fails(capsys, "bench", "complexity", *arguments)
+
+
 # ---------------------------------------------------------------------------------- bad input
 
 
@@ -235,7 +329,16 @@ def test_unwritable_output_is_refused_before_work(command, digits, model, tmp_pa
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["fly"], ["train"], ["train", "x.npy"], ["sample", "m", "-o", "s", "--n", "x"]],
+    [
+        [],
+        ["fly"],
+        ["train"],
+        ["train", "x.npy"],
+        ["sample", "m", "-o", "s", "--n", "x"],
+        ["logz"],
+        ["bench"],
+        ["bench", "flight"],
+    ],
 )
 def test_wrong_usage_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as exit:
@@ -247,7 +350,7 @@ def test_wrong_usage_exits_with_2(arguments, capsys):
 # ----------------------------------------------------------------------------------- the others
 
 
-@pytest.mark.parametrize("command", ["", "demo", "info", "train", "sample"])
+@pytest.mark.parametrize("command", ["", "demo", "info", "train", "sample", "logz", "bench"])
 def test_help_shows_an_example(command, capsys):
     with pytest.raises(SystemExit) as exit:
         cli.main([*command.split(), "--help"])
