@@ -35,8 +35,8 @@ def log_partition(rbm):
     >>> from fastrbm.layers import Bernoulli
     >>> from fastrbm.model import RBM
     >>> rbm = RBM(Bernoulli(3), Bernoulli(2), weights=np.zeros((3, 2)))
-    >>> round(naive.log_partition(rbm) / np.log(2), 12)
-    5.0
+    >>> bool(abs(naive.log_partition(rbm) - 5 * np.log(2)) < 1e-14)
+    True
     """
     weights = np.asarray(rbm.weights, np.float64)
     shift, total = -np.inf, 0.0

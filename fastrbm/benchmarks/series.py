@@ -16,7 +16,7 @@ class Series:
     --------
     >>> from fastrbm.benchmarks.series import Series
     >>> from fastrbm.benchmarks.timing import Task
-    >>> tasks = [Task(n, 2.0**n, None, [1e-9 * 2.0**n]) for n in (20, 24, 25, 26)]
+    >>> tasks = [Task(n, 2.0**n, None, rounds=[1e-9 * 2.0**n]) for n in (20, 24, 25, 26)]
     >>> series = Series("log_z", "pairwise", "spin-gaussian", "N", {"p": 32}, 1, tasks)
     >>> [task.size for task in series.fitted], str(series.exponent)
     ([24, 25, 26], '1.00 [1.00, 1.00]')

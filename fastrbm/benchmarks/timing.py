@@ -92,11 +92,11 @@ def measure(groups, n_rounds, max_seconds, say=None):
     Examples
     --------
     >>> from fastrbm.benchmarks.timing import Task, measure
-    >>> tasks = [Task(size, size, lambda size=size: 1e-3 * size) for size in (1, 2, 4)]
+    >>> tasks = [Task(size, size, lambda size=size: size / 1024) for size in (1, 2, 4)]
     >>> measure([tasks], n_rounds=3, max_seconds=60)
     3
     >>> [task.seconds for task in tasks]
-    [0.001, 0.002, 0.004]
+    [0.0009765625, 0.001953125, 0.00390625]
     """
     began = time.perf_counter()
     plan = []
