@@ -45,7 +45,8 @@ def write_picture(file, result):
         axis.grid(alpha=0.25, which="major")
         axis.legend(fontsize=8, loc="upper left" if axis in axes[0] else "upper right")
         low, high = axis.get_xlim()
-        sizes = [size for size in SIZES if low <= size <= high]
+        near = high / low < 10  # room for more than the powers of two
+        sizes = [size for size in SIZES if low <= size <= high and (near or size.bit_count() == 1)]
         axis.set_xticks(sizes, map(str, sizes))
         axis.minorticks_off()
     figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})

@@ -16,6 +16,9 @@ LEAST_SECONDS = 0.02
 #: But never more often than this.
 MOST_CALLS = 1000
 
+#: Multiply-adds a second that everything here reaches: what a call does beside them does not grow.
+SLOWEST = 1e8
+
 #: Pause between groups of tasks: threads of a BLAS or of OpenMP spin for some 20 ms after their
 #: work, and would take the cores from whatever comes next.
 SETTLE = 0.05
@@ -125,16 +128,17 @@ def _warm_up(tasks, share, n_rounds):
     """
     time.sleep(SETTLE)
     tasks[0].call()  # imports, first threads: not to be predicted from
-    runs, planned, wall = [], 0.0, 0.0
+    runs, planned, each = [], 0.0, 0.0
     for index, task in enumerate(tasks):
         if index:
-            wall *= task.macs * task.n_repeats
-            wall /= tasks[index - 1].macs * tasks[index - 1].n_repeats
-            if planned + wall * (n_rounds + 1) > share:
+            before = tasks[index - 1].macs
+            each += min(each * (task.macs / before - 1), (task.macs - before) / SLOWEST)
+            if planned + each * task.n_repeats * (n_rounds + 1) > share:
                 break
         began = time.perf_counter()
         counted = task.call() * task.n_repeats
         wall = time.perf_counter() - began
+        each = wall / task.n_repeats
         # What counts may be a small part of a call: repeating it may not take long either.
         n_calls = min(LEAST_SECONDS / max(counted, 1e-9), 5 * LEAST_SECONDS / max(wall, 1e-9))
         runs.append((task, int(min(MOST_CALLS, max(1, n_calls)))))
