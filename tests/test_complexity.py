@@ -216,6 +216,18 @@ def test_small_calls_are_not_fitted_and_named():
     assert record["law"] == "2^(e size)"
 
 
+def test_what_another_method_did_is_not_fitted_and_named():
+    series = made_up("update", "pairwise", "spin-gaussian", "N", [20, 21, 22, 23], [9, 2, 4, 8])
+    for task_, method in zip(series.tasks, ("split", *3 * ["pairwise"]), strict=True):
+        task_.method = method
+    assert series.exponent.value == pytest.approx(1.0)
+    record = series.record()
+    assert (record["fitted"], record["otherwise"]) == ([21, 22, 23], [20])
+    assert [point["method"] for point in record["points"]] == ["split", *3 * ["pairwise"]]
+    chosen = report._chosen({"series": [record]})
+    assert chosen == "Updates by a cheaper method than the row's: split at N = 20 (Spin-Gaussian)."
+
+
 def test_crossovers_by_round_and_beyond_the_sizes():
     sizes = [8, 16, 32]
     records = [
@@ -269,11 +281,12 @@ def check_schema(result):
     assert len(set(names)) == len(names) == 2 * (2 + 5 + 4 + 4 + 4)
     for series in result["series"]:
         sizes = [point["size"] for point in series["points"]]
-        assert sorted(series["fitted"] + series["too_small"]) == sizes
+        assert sorted({*series["fitted"], *series["too_small"], *series["otherwise"]}) == sizes
         for point in series["points"]:
             assert point["seconds"] > 0
             assert len(point["rounds"]) == 1
-            assert (point["macs"] > LEAST_MACS) == (point["size"] in series["fitted"])
+            large = point["macs"] > LEAST_MACS and point["size"] not in series["otherwise"]
+            assert large == (point["size"] in series["fitted"])
         assert (series["exponent"] is not None) == (len(series["fitted"]) >= 3)
     for one in result["crossovers"]:
         assert one["exact"] in ("naive", "split", "pairwise")

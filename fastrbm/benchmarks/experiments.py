@@ -96,12 +96,11 @@ def _time_log_partition(pair, n, n_threads):
     return clocked(log_partition, rbm, method=EXACT[pair], n_threads=n_threads)
 
 
-def _time_training(train, pair, n_visible, n_hidden, n_rows, **options):
-    """Seconds of all epochs together, and of one update."""
+def _train(train, pair, n_visible, n_hidden, n_rows, **options):
+    """The result of training, and the seconds of all its epochs together."""
     model, rows = _training_input(pair, n_visible, n_hidden, n_rows)
     result = train(rows, model=model, rng=0, **{**STILL, "n_epochs": 1, **options})
-    seconds = float(result.history["seconds"].sum())
-    return seconds, seconds / result.info["n_updates"]
+    return result, float(result.history["seconds"].sum())
 
 
 def _update_task(size, macs, train, pair, n, p, batch_size, **options):
@@ -109,10 +108,14 @@ def _update_task(size, macs, train, pair, n, p, batch_size, **options):
     n_updates = int(min(1000, max(1, CALL_SECONDS * MACS_A_SECOND / macs)))
 
     def call():
-        return _time_training(train, pair, n, p, n_updates * batch_size,
-                              batch_size=batch_size, **options)[1]  # fmt: skip
+        result, seconds = _train(
+            train, pair, n, p, n_updates * batch_size, batch_size=batch_size, **options
+        )
+        task.method = result.info.get("method")  # exact training chooses its own
+        return seconds / n_updates
 
-    return Task(size, macs, call, n_repeats=n_updates)
+    task = Task(size, macs, call, n_repeats=n_updates)
+    return task
 
 
 # ------------------------------------------------------------------------------- the experiments
@@ -217,7 +220,7 @@ def _cd_task(experiment, pair, value, sizes, n_threads):
     options |= {"n_epochs": n_epochs, "batch_size": BATCH}
 
     def call():
-        return _time_training(train_cd, pair, n, p, sizes["M"], **options)[0]
+        return _train(train_cd, pair, n, p, sizes["M"], **options)[1]
 
     return Task(value, n_epochs * cd_macs(k, sizes["M"], n, p), call)
 

@@ -38,6 +38,7 @@ def page(result):
         "# The complexity table, measured",
         _introduction(result),
         tables(result),
+        _chosen(result),
         _left_out(result),
         "![Seconds against N, and the crossover](complexity.png)",
         _machine(result),
@@ -155,6 +156,19 @@ def _introduction(result):
         f"p = {settings['n_hidden']}, B = {settings['batch_size']}; in brackets the range over the "
         "rounds."
     )
+
+
+def _chosen(result):
+    """Where exact training chose another method than the row's: small sizes, at most."""
+    parts = []
+    for series in result["series"]:
+        others = {}
+        for point in series["points"]:
+            if point.get("method", series["method"]) != series["method"]:
+                others.setdefault(point["method"], []).append(str(point["size"]))
+        parts += [f"{method} at N = {', '.join(n)} ({PAIR_NAMES[series['pair']]})"
+                  for method, n in others.items()]  # fmt: skip
+    return f"Updates by a cheaper method than the row's: {'; '.join(parts)}." if parts else ""
 
 
 def _left_out(result):

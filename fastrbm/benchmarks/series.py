@@ -32,8 +32,12 @@ class Series:
 
     @property
     def fitted(self):
-        """list of Task: Those that were run and are large enough to be fitted."""
-        return [task for task in self.tasks if task.rounds and task.macs > LEAST_MACS]
+        """list of Task: Those that were run, by this method, and are large enough to be fitted."""
+        return [
+            task
+            for task in self.tasks
+            if task.rounds and task.macs > LEAST_MACS and task.method in (None, self.method)
+        ]
 
     @property
     def exponent(self):
@@ -58,13 +62,15 @@ class Series:
             "exponent": None if exponent is None else vars(exponent),
             "fitted": [task.size for task in self.fitted],
             "too_small": [t.size for t in self.tasks if t.rounds and t.macs <= LEAST_MACS],
+            "otherwise": [t.size for t in self.tasks if t.method not in (None, self.method)],
             "not_run": [task.size for task in self.tasks if not task.rounds],
-            "points": [
-                {"size": t.size, "macs": t.macs, "seconds": t.seconds, "rounds": t.rounds}
-                for t in self.tasks
-                if t.rounds
-            ],
+            "points": [_point(task) for task in self.tasks if task.rounds],
         }
+
+
+def _point(task):
+    point = {"size": task.size, "macs": task.macs, "seconds": task.seconds, "rounds": task.rounds}
+    return point if task.method is None else {**point, "method": task.method}
 
 
 def crossovers(series):

@@ -38,6 +38,13 @@ class Task:
     n_repeats : int, default 1
         How often a call does it; the seconds are those of one.
 
+    Attributes
+    ----------
+    rounds : list of float
+        Seconds, a round each.
+    method : str or None
+        What the call says it was done by, where it chooses.
+
     Examples
     --------
     >>> from fastrbm.benchmarks.timing import Task
@@ -51,6 +58,7 @@ class Task:
     call: Callable[[], float]
     n_repeats: int = 1
     rounds: list[float] = field(default_factory=list)
+    method: str | None = None
 
     @property
     def seconds(self):
