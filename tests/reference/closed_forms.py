@@ -28,9 +28,7 @@ def by_counts(model, beta=1.0, side=None):
         rows = [[mpmath.mpf(float(x)) for x in row] for row in rows]
         terms = []
         for counts in product(*(range(size + 1) for size in sizes)):
-            sums = [
-                k * high + (int(size) - k) * low for k, size in zip(counts, sizes, strict=True)
-            ]
+            sums = [k * high + (int(size) - k) * low for k, size in zip(counts, sizes, strict=True)]
             ways = mpmath.fprod(
                 mpmath.binomial(int(size), k) for k, size in zip(counts, sizes, strict=True)
             )
