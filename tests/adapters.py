@@ -33,6 +33,20 @@ def to_oracle(rbm):
     return exact.Model(*sides, rbm.weights.astype(float))
 
 
+def stored(model, dtype):
+    """The oracle's model with the parameters that an RBM of this dtype keeps of it."""
+    return to_oracle(to_rbm(model, dtype))
+
+
+def log_partition(dtype="float64", stored_as="float64", **options):
+    """fastrbm.log_partition in the form that reference.proof takes; see `stored`."""
+
+    def function(model, beta=1.0):
+        return fastrbm.log_partition(to_rbm(model, stored_as), beta=beta, dtype=dtype, **options)
+
+    return function
+
+
 def sampler(dtype="float32", n_threads=None):
     """fastrbm.sample in the form that reference.checks takes."""
 

@@ -174,6 +174,17 @@ def test_counts(unit, other):
     assert abs(swapped - answer) < 1e-40
 
 
+@pytest.mark.parametrize("unit", ["bernoulli", "spin"])
+def test_many_counts(unit):
+    """The sum over counts in wide numbers is that in mpmath."""
+    model = adapters.random_model(unit, "gaussian", 90, 2)
+    group = np.arange(90) // 50
+    layer = replace(model.visible, bias=model.visible.bias[group])
+    model = replace(model, visible=layer, weights=model.weights[group])
+    answer = closed_forms.by_counts(model, 0.9, "visible")
+    assert abs(closed_forms.by_many_counts(model, 0.9) - answer) < 1e-15
+
+
 def test_two_gaussian_layers():
     """Against the integral over h in closed form and over v by quadrature; constants included."""
     model = adapters.random_model("gaussian", "gaussian", 1, 2)

@@ -10,9 +10,10 @@ from itertools import product
 import mpmath
 import numpy as np
 
-from .enumeration import DIGITS, _sides, _unit_in_mpmath, smaller_side
+from .enumeration import DIGITS, sides_of, unit_in_mpmath, smaller_side
 from .exact import Model
 from .layers import spin
+from .wide import WIDE
 
 
 def by_counts(model, beta=1.0, side=None):
@@ -20,7 +21,7 @@ def by_counts(model, beta=1.0, side=None):
 
     Only the number of high units in each group matters: prod (m_g + 1) terms with binomials.
     """
-    layer, other, weights = _sides(model, side or smaller_side(model))
+    layer, other, weights = sides_of(model, side or smaller_side(model))
     rows, sizes = np.unique(np.column_stack([layer.bias, weights]), axis=0, return_counts=True)
     low, high = layer.values
     with mpmath.workdps(DIGITS):
@@ -34,7 +35,7 @@ def by_counts(model, beta=1.0, side=None):
             )
             own = mpmath.fsum(row[0] * s for row, s in zip(rows, sums, strict=True))
             units = [
-                _unit_in_mpmath(
+                unit_in_mpmath(
                     other, j,
                     mpmath.fsum(row[1 + j] * s for row, s in zip(rows, sums, strict=True)), beta,
                 )[0]
@@ -42,6 +43,42 @@ def by_counts(model, beta=1.0, side=None):
             ]  # fmt: skip
             terms.append(ways * mpmath.exp(beta * own) * mpmath.fprod(units))
         return mpmath.log(mpmath.fsum(terms))
+
+
+def by_many_counts(model, beta=1.0):
+    """`by_counts` for a Gaussian hidden layer and up to a million terms, in `wide` numbers."""
+    layer, other = model.visible, model.hidden
+    rows, sizes = np.unique(
+        np.column_stack([layer.bias, model.weights]), axis=0, return_counts=True
+    )
+    low, high = layer.values
+    grid = np.meshgrid(*(np.arange(size + 1) for size in sizes), indexing="ij")
+    array = WIDE.array
+    total = array(np.zeros(grid[0].size))
+    fields = [array(np.full(grid[0].size, b)) for b in other.bias]
+    for counts, size, row in zip(grid, sizes, rows, strict=True):
+        k = counts.ravel()
+        states = array((high * k + low * (size - k)).astype(float))
+        total = total + log_binomials(int(size))[k] + states * (array(row[0]) * array(beta))
+        fields = [f + states * array(w) for f, w in zip(fields, row[1:], strict=True)]
+    for field, gamma in zip(fields, other.precision, strict=True):
+        gamma, b = array(gamma), array(beta)
+        total = total + field * field * b / (gamma * 2.0)
+        total = total + WIDE.log(WIDE.pi() * 2.0 / (b * gamma)) / 2.0
+    top = total[int(WIDE.to_float(total).argmax())]
+    return WIDE.to_mpmath(top + WIDE.log(WIDE.sum(WIDE.exp(total - top), 0)))
+
+
+def log_binomials(n):
+    """log C(n, k) for k = 0..n, wide."""
+    with mpmath.workdps(DIGITS):
+        log_factorial = [mpmath.mpf(0)]
+        for k in range(1, n + 1):
+            log_factorial.append(log_factorial[-1] + mpmath.log(k))
+        values = [log_factorial[n] - log_factorial[k] - log_factorial[n - k] for k in range(n + 1)]
+        first = [float(v) for v in values]
+        rest = [float(v - f) for v, f in zip(values, first, strict=True)]
+    return WIDE.array(np.array(first)) + WIDE.array(np.array(rest))
 
 
 def two_gaussian_layers(model, beta=1.0):

@@ -36,7 +36,7 @@ def smaller_side(model):
     return min(discrete_sides(model), key=lambda side: getattr(model, side).n)
 
 
-def _sides(model, side):
+def sides_of(model, side):
     """(enumerated layer, other layer, weights with the enumerated units as rows)."""
     if side == "visible":
         return model.visible, model.hidden, np.asarray(model.weights, float)
@@ -46,7 +46,7 @@ def _sides(model, side):
 # ------------------------------------------------------------------------- the definition, mpmath
 
 
-def _unit_in_mpmath(layer, j, field, beta):
+def unit_in_mpmath(layer, j, field, beta):
     """z_j and the first two moments of y and of y's log-weight plus field * y, given the field."""
     if isinstance(layer, Discrete):
         t = mpmath.mpf(float(layer.bias[j])) + field
@@ -69,7 +69,7 @@ def _unit_in_mpmath(layer, j, field, beta):
 def enumerate_in_mpmath(model, beta=1.0, side=None, digits=DIGITS):
     """log Z, max |F| and all moments, from the definition. Entries are mpf or arrays of them."""
     side = side or smaller_side(model)
-    layer, other, weights = _sides(model, side)
+    layer, other, weights = sides_of(model, side)
     n, m = weights.shape
     with mpmath.workdps(digits):
         beta = mpmath.mpf(float(beta))
@@ -84,7 +84,7 @@ def enumerate_in_mpmath(model, beta=1.0, side=None, digits=DIGITS):
             x = np.array([mpmath.mpf(s) for s in state])
             a = mpmath.fsum(b * s for b, s in zip(bias, state, strict=True))
             units = [
-                _unit_in_mpmath(other, j, mpmath.fsum(w[i][j] * state[i] for i in range(n)), beta)
+                unit_in_mpmath(other, j, mpmath.fsum(w[i][j] * state[i] for i in range(n)), beta)
                 for j in range(m)
             ]
             weight = mpmath.exp(beta * a) * mpmath.fprod(unit[0] for unit in units)
@@ -124,7 +124,7 @@ class Enumeration:
 
     def __init__(self, model, beta=1.0, side=None, numbers=WIDE):
         self.side = side or smaller_side(model)
-        self.layer, self.other, self.weights = _sides(model, self.side)
+        self.layer, self.other, self.weights = sides_of(model, self.side)
         self.beta, self.numbers = float(beta), numbers
         self.n, self.m = self.weights.shape
 

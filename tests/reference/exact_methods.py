@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from .enumeration import _sides, smaller_side
+from .enumeration import sides_of, smaller_side
 from .exact import all_states
 from .layers import Discrete, Gaussian
 
@@ -150,7 +150,7 @@ PAIRWISE_MUTANTS = {
     "the last shard dropped": partial(pairwise, drop=-1),
     "half the states though there is a field": partial(pairwise, half=lambda model: True),
     "half the states where the discrete biases are zero": partial(
-        pairwise, half=lambda model: not _sides(model, smaller_side(model))[0].bias.any()
+        pairwise, half=lambda model: not sides_of(model, smaller_side(model))[0].bias.any()
     ),
     "underflow ignored": partial(pairwise, block=uncertified),
 }
@@ -164,7 +164,7 @@ def split(
     own_bias=True, other_bias=True, drop=None, overlap=False, gaussian_integral=True,
 ):  # fmt: skip
     """log Z by half-state tables. The keywords after side are for mutants."""
-    layer, other, weights = _sides(model, side or smaller_side(model))
+    layer, other, weights = sides_of(model, side or smaller_side(model))
     values = layer.values if low is None else (low, layer.values[1])
     cut = layer.n // 2
     halves = [slice(0, cut + overlap), slice(cut, layer.n)]
@@ -239,7 +239,7 @@ def moments(
 ):  # fmt: skip
     """The fields of enumeration.FIELDS by sums over one layer. The keywords are for mutants."""
     side = smaller_side(model)
-    layer, other, weights = _sides(model, side)
+    layer, other, weights = sides_of(model, side)
     x = all_states(layer.values, layer.n)
     field = x @ weights
     log_p = beta * (x @ layer.bias) + other.cgf(field, beta).sum(-1)
@@ -299,7 +299,7 @@ def sample(
 ):  # fmt: skip
     """Inverse CDF over the states of one layer, then the other given it: v, h (n, units)."""
     side = smaller_side(model)
-    layer, other, weights = _sides(model, side)
+    layer, other, weights = sides_of(model, side)
     rng = np.random.default_rng(0 if any_seed else seed)
     x = all_states(layer.values, layer.n)
     at = 1.0 if beta_forgotten else beta
