@@ -1,5 +1,7 @@
 """Between the oracle and the package: models, and the package's sampler in the oracle's form."""
 
+from types import SimpleNamespace
+
 import numpy as np
 from reference import exact, layers
 
@@ -45,6 +47,43 @@ def log_partition(dtype="float64", stored_as="float64", **options):
         return fastrbm.log_partition(to_rbm(model, stored_as), beta=beta, dtype=dtype, **options)
 
     return function
+
+
+def moments(stored_as="float64", **options):
+    """fastrbm.exact_moments with the names of reference.enumeration.FIELDS.
+
+    Products of hidden units, which the package does not give, are left out, and so is the variance
+    of the energy where beta is 0: the heat capacity does not tell it there.
+    """
+
+    def function(model, beta=1.0):
+        m = fastrbm.exact_moments(
+            to_rbm(model, stored_as),
+            beta=beta,
+            visible_products=True,
+            heat_capacity=True,
+            **options,
+        )
+        return SimpleNamespace(
+            visible=m.visible,
+            hidden=m.hidden,
+            products=m.products,
+            visible_products=m.visible_products,
+            energy=m.energy,
+            energy_variance=m.heat_capacity / beta**2 if beta else None,
+            entropy=m.entropy,
+        )
+
+    return function
+
+
+def exact_sampler(stored_as="float64", **options):
+    """fastrbm.exact_sample in the form that reference.proof takes."""
+
+    def draw(model, n, beta, seed):
+        return fastrbm.exact_sample(to_rbm(model, stored_as), n, rng=seed, beta=beta, **options)
+
+    return draw
 
 
 def sampler(dtype="float32", n_threads=None):

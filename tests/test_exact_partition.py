@@ -70,7 +70,7 @@ def test_definition(visible, hidden, dtype, scale):
 @pytest.mark.parametrize("shape", [(14, 12), (9, 14)])
 @by_method
 def test_enumeration(visible, hidden, method, shape, dtype, scale):
-    """Up to 14 enumerated units: every pair, method, type of the parameters, size of the weights."""
+    """Up to 14 enumerated units: all pairs, methods, types and sizes of the weights."""
     model = adapters.random_model(visible, hidden, *shape, seed=4, scale=0.4)
     model = adapters.stored(proof.scaled(model, scale), dtype)
     function = adapters.log_partition(method=method, stored_as=dtype)
@@ -229,7 +229,7 @@ def test_symmetry_is_used_where_the_field_is_zero(visible, hidden):
 
 @pytest.mark.parametrize("exponent", range(-14, 0, 2))
 def test_small_fields_are_not_dropped(exponent):
-    """A field far below one moves log Z by its square: it counts as zero only where that is lost."""
+    """A small field moves log Z by its square: it is zero only where that is lost."""
     model = adapters.random_model("spin", "gaussian", 10, 6, seed=2, scale=0.5)
     model = proof.with_cancelled_field(model)
     bias = model.visible.bias + 10.0**exponent * np.sign(model.weights[:, 0])

@@ -10,7 +10,7 @@ from itertools import product
 import mpmath
 import numpy as np
 
-from .enumeration import DIGITS, sides_of, unit_in_mpmath, smaller_side
+from .enumeration import DIGITS, sides_of, smaller_side, unit_in_mpmath
 from .exact import Model
 from .layers import spin
 from .wide import WIDE
