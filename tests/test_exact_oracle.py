@@ -175,10 +175,11 @@ def test_counts(unit, other):
 
 
 @pytest.mark.parametrize("unit", ["bernoulli", "spin"])
-def test_many_counts(unit):
+@pytest.mark.parametrize("other", models.UNITS)
+def test_many_counts(unit, other):
     """The sum over counts in wide numbers is that in mpmath."""
-    model = adapters.random_model(unit, "gaussian", 90, 2)
-    group = np.arange(90) // 50
+    model = adapters.random_model(unit, other, 50, 2)
+    group = np.arange(50) // 30
     layer = replace(model.visible, bias=model.visible.bias[group])
     model = replace(model, visible=layer, weights=model.weights[group])
     answer = closed_forms.by_counts(model, 0.9, "visible")

@@ -7,6 +7,7 @@ layers.py      unit types, from sums over their states
 exact.py       small models by enumeration and quadrature: log Z, laws, transitions, gradients
 wide.py        numbers wider than float64: np.longdouble or double-double
 enumeration.py log Z and moments with these, or in mpmath, for the proof of the exact methods
+pairs.py       log-weights of pairwise models, state by state, in wide numbers
 closed_forms.py  log Z of large models in mpmath: counts, two Gaussian layers, Kaufman's torus
 exact_methods.py  the exact methods in float64, and the mutants of them
 proof.py       what exact log Z, moments and samples must satisfy: checks that take a function

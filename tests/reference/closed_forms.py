@@ -10,7 +10,7 @@ from itertools import product
 import mpmath
 import numpy as np
 
-from .enumeration import DIGITS, sides_of, smaller_side, unit_in_mpmath
+from .enumeration import DIGITS, cgf_in_wide, sides_of, smaller_side, unit_in_mpmath
 from .exact import Model
 from .layers import spin
 from .wide import WIDE
@@ -46,7 +46,7 @@ def by_counts(model, beta=1.0, side=None):
 
 
 def by_many_counts(model, beta=1.0):
-    """`by_counts` for a Gaussian hidden layer and up to a million terms, in `wide` numbers."""
+    """`by_counts` over the visible layer for up to a million terms, in `wide` numbers."""
     layer, other = model.visible, model.hidden
     rows, sizes = np.unique(
         np.column_stack([layer.bias, model.weights]), axis=0, return_counts=True
@@ -55,16 +55,13 @@ def by_many_counts(model, beta=1.0):
     grid = np.meshgrid(*(np.arange(size + 1) for size in sizes), indexing="ij")
     array = WIDE.array
     total = array(np.zeros(grid[0].size))
-    fields = [array(np.full(grid[0].size, b)) for b in other.bias]
+    fields = array(np.tile(other.bias, (grid[0].size, 1)))
     for counts, size, row in zip(grid, sizes, rows, strict=True):
         k = counts.ravel()
         states = array((high * k + low * (size - k)).astype(float))
         total = total + log_binomials(int(size))[k] + states * (array(row[0]) * array(beta))
-        fields = [f + states * array(w) for f, w in zip(fields, row[1:], strict=True)]
-    for field, gamma in zip(fields, other.precision, strict=True):
-        gamma, b = array(gamma), array(beta)
-        total = total + field * field * b / (gamma * 2.0)
-        total = total + WIDE.log(WIDE.pi() * 2.0 / (b * gamma)) / 2.0
+        fields = fields + states[:, None] * array(row[1:])
+    total = total + WIDE.sum(cgf_in_wide(other, fields, beta), 1)
     top = total[int(WIDE.to_float(total).argmax())]
     return WIDE.to_mpmath(top + WIDE.log(WIDE.sum(WIDE.exp(total - top), 0)))
 

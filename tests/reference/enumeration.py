@@ -119,6 +119,25 @@ def enumerate_in_mpmath(model, beta=1.0, side=None, digits=DIGITS):
 # -------------------------------------------------------------------- the same in arrays, `wide`
 
 
+def two_states(layer, fields, beta, numbers):
+    """Of two-state units: exp(-|t|), t > 0 and t, the log-odds of the high state."""
+    low, high = layer.values
+    t = fields * numbers.array(beta) * float(high - low)
+    return numbers.exp(-abs(t)), t > 0, t
+
+
+def cgf_in_wide(layer, fields, beta, numbers=WIDE):
+    """log z_j at fields (m, n) that have the layer's biases in them."""
+    b = numbers.array(beta)
+    if isinstance(layer, Discrete):
+        q, up, t = two_states(layer, fields, beta, numbers)
+        lowest = fields * b * float(layer.values[0]) + numbers.where(up, t, t * 0.0)
+        return lowest + numbers.log(q + 1.0)
+    gamma = numbers.array(layer.precision)
+    square = fields * fields * b / (gamma * 2.0)
+    return square + numbers.log(numbers.pi() * 2.0 / (b * gamma)) / 2.0
+
+
 class Enumeration:
     """One model at one beta; states are numbered by bits, bit i = unit i of the layer is high."""
 
@@ -148,26 +167,10 @@ class Enumeration:
         return self._over_states(np.zeros(1), np.asarray(self.layer.bias, float)[:, None])[:, 0]
 
     @cached_property
-    def _two_states(self):
-        """Of two-state units: exp(-|t|) and t > 0 for the log-odds t of `high`."""
-        low, high = self.other.values
-        t = self.fields * self.numbers.array(self.beta) * float(high - low)
-        return self.numbers.exp(-abs(t)), t > 0, t
-
-    @cached_property
     def log_weights(self):
         """The log of each state's weight, -F: (2^n,)."""
-        numbers, beta = self.numbers, self.numbers.array(self.beta)
-        if isinstance(self.other, Discrete):
-            q, up, t = self._two_states
-            low = self.other.values[0]
-            cgf = self.fields * beta * float(low) + numbers.where(up, t, t * 0.0)
-            cgf = cgf + numbers.log(q + 1.0)
-        else:
-            gamma = numbers.array(self.other.precision)
-            cgf = self.fields * self.fields * beta / (gamma * 2.0)
-            cgf = cgf + numbers.log(numbers.pi() * 2.0 / (beta * gamma)) / 2.0
-        return self.own * beta + numbers.sum(cgf, 1)
+        cgf = cgf_in_wide(self.other, self.fields, self.beta, self.numbers)
+        return self.own * self.numbers.array(self.beta) + self.numbers.sum(cgf, 1)
 
     @cached_property
     def largest(self):
@@ -208,7 +211,7 @@ class Enumeration:
         numbers, beta = self.numbers, self.numbers.array(self.beta)
         if isinstance(self.other, Discrete):
             low, high = self.other.values
-            q, up, _ = self._two_states
+            q, up, _ = two_states(self.other, self.fields, self.beta, numbers)
             likely = 1.0 / (q + 1.0)
             mean = numbers.where(up, likely, q * likely) * float(high - low) + float(low)
             variance = q * likely * likely * float(high - low) ** 2

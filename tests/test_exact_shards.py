@@ -1,0 +1,190 @@
+"""Exact sums in shards: what each shard holds and has lost, and any grouping gives the same bits.
+
+A partial result (index, exponent, mantissa, lost) says: the shard's sum is mantissa exp(exponent),
+of which underflow has lost at most lost exp(exponent).
+"""
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+from reference import pairs
+from reference.enumeration import DIGITS
+from reference.wide import WIDE
+
+from fastrbm import _lib
+from fastrbm._lib import core
+
+U = 2.0**-53
+types = pytest.mark.parametrize("float32", [False, True], ids=["float64", "float32"])
+values = pytest.mark.parametrize(("low", "high"), [(0, 1), (-1, 1)], ids=["bernoulli", "spin"])
+
+
+@pytest.fixture(autouse=True)
+def _digits():
+    with mpmath.workdps(DIGITS):
+        yield
+
+
+def run(plan, indices=None, n_threads=None, **options):
+    indices = np.arange(plan.n_shards, dtype=np.uint64) if indices is None else indices
+    partials = np.zeros(len(indices), core.PARTIAL)
+    plan.run(_lib.executor(n_threads), indices, partials, **options)
+    return partials
+
+
+def states_of(plan, index):
+    """The numbers of a shard's states, by the order of its units: A first, then B, then C."""
+    first = plan.place(index)
+    axes = [
+        np.arange(start, start + 2**bits) << shift
+        for start, bits, shift in zip(
+            first, plan.tile_bits, np.cumsum([0, *plan.bits[:2]]), strict=True
+        )
+    ]
+    grid = np.meshgrid(*axes, indexing="ij")
+    return (grid[0] | grid[1] | grid[2]).ravel()
+
+
+def rounding(plan, linear, coupling, low, high):
+    """What a shard's sum may be off, relatively, beside what was lost."""
+    size = max(abs(low), abs(high))
+    exponents = np.abs(linear).sum() * size + np.abs(np.triu(coupling, 1)).sum() * size**2
+    return plan.relative_error + U * (plan.n + 16) * exponents
+
+
+def check_shard(partial, log_sum, relative):
+    """The record's interval holds the shard's sum."""
+    if partial["mantissa"] == 0:
+        assert partial["lost"] > 0 or partial["exponent"] == -np.inf
+    scale = mpmath.exp(
+        log_sum - mpmath.mpf(float(partial["exponent"]))
+    )  # in units of exp(exponent)
+    value, lost = (mpmath.mpf(float(partial[name])) for name in ("mantissa", "lost"))
+    assert value <= scale * (1 + relative)
+    assert value >= scale * (1 - relative) - lost
+
+
+SCALES = (1e-3, 0.3, 3.0, 30.0, 300.0)
+
+
+@types
+@values
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 7, 8, 11, 13])
+def test_one_shard(n, scale, low, high, float32):
+    linear, coupling = pairs.random_pairs(n, scale, seed=n)
+    plan = core.Pairwise(linear, coupling, low, high, float32)
+    assert plan.n_shards == 1
+    assert sum(plan.bits) == n
+    log_sum = pairs.log_sum(pairs.log_weights(linear, coupling, low, high))
+    relative = rounding(plan, linear, coupling, low, high)
+    for block_bits in range(plan.tile_bits[2] + 1):
+        (partial,) = run(plan, block_bits=block_bits)
+        check_shard(partial, log_sum, relative)
+    # The finest blocks lose nothing.
+    (partial,) = run(plan, block_bits=0)
+    assert partial["lost"] <= 1e-16 * partial["mantissa"]
+
+
+@types
+@values
+@pytest.mark.parametrize("scale", [0.1, 3.0, 30.0])
+@pytest.mark.parametrize("n", [19, 20])
+def test_many_shards(n, scale, low, high, float32):
+    """Each shard holds the states that `place` says, and together they are all states."""
+    linear, coupling = pairs.random_pairs(n, scale, seed=n)
+    plan = core.Pairwise(linear, coupling, low, high, float32)
+    weights = pairs.log_weights(linear, coupling, low, high)
+    relative = rounding(plan, linear, coupling, low, high)
+    seen = np.zeros(2**n, np.int8)
+    for index, partial in enumerate(run(plan)):
+        assert partial["index"] == index
+        numbers = states_of(plan, index)
+        seen[numbers] += 1
+        check_shard(partial, pairs.log_sum(weights[numbers]), relative)
+    assert (seen == 1).all()
+
+
+@types
+@pytest.mark.parametrize("bits", [(0, 9, 0), (9, 0, 0), (0, 0, 9), (2, 3, 4), (4, 4, 1), (1, 7, 1)])
+def test_other_groups(bits, float32):
+    linear, coupling = pairs.random_pairs(9, 1.0, seed=3)
+    plan = core.Pairwise(linear, coupling, -1, 1, float32, bits=bits)
+    assert plan.bits == bits
+    log_sum = pairs.log_sum(pairs.log_weights(linear, coupling, -1, 1))
+    parts = run(plan)
+    total = mpmath.fsum(
+        mpmath.mpf(float(p["mantissa"])) * mpmath.exp(mpmath.mpf(float(p["exponent"])))
+        for p in parts
+    )
+    assert abs(total / mpmath.exp(log_sum) - 1) < rounding(plan, linear, coupling, -1, 1)
+
+
+@types
+@pytest.mark.parametrize("level", _lib.simd_levels())
+def test_simd_levels(level, float32):
+    for scale in (0.3, 30.0):
+        linear, coupling = pairs.random_pairs(14, scale, seed=2)
+        plan = core.Pairwise(linear, coupling, -1, 1, float32)
+        log_sum = pairs.log_sum(pairs.log_weights(linear, coupling, -1, 1))
+        relative = rounding(plan, linear, coupling, -1, 1)
+        with _lib.use_simd(level):
+            for block_bits in (plan.tile_bits[2], 1, 0):
+                check_shard(run(plan, block_bits=block_bits)[0], log_sum, relative)
+
+
+@types
+@pytest.mark.parametrize("block_bits", [None, 2, 0])
+def test_order_grouping_and_threads(float32, block_bits):
+    """At once, one by one, backwards, doubled, by 1, 2, 3, 7 threads: the same bits."""
+    rng = np.random.default_rng(1)
+    linear, coupling = pairs.random_pairs(22, 1.0, seed=2)
+    plan = core.Pairwise(linear, coupling, -1, 1, float32)
+    n = plan.n_shards if block_bits is None else min(plan.n_shards, 3)
+    whole = run(plan, np.arange(n, dtype=np.uint64), block_bits=block_bits, n_threads=1)
+    for n_threads in (2, 3, 7):
+        indices = np.arange(n, dtype=np.uint64)
+        again = run(plan, indices, n_threads=n_threads, block_bits=block_bits)
+        np.testing.assert_array_equal(again, whole)
+    orders = [[[i] for i in range(n)], [list(range(n))[::-1]], [[i, i] for i in range(n)]]
+    orders += [np.array_split(rng.permutation(n), max(1, n // 3))]
+    for groups in orders:
+        for group in groups:
+            indices = np.array(group, np.uint64)
+            np.testing.assert_array_equal(
+                run(plan, indices, block_bits=block_bits, n_threads=2), whole[group]
+            )
+
+
+@types
+def test_a_dropped_shard_is_seen(float32):
+    """Every shard holds mass here: leaving one out is far outside the bound."""
+    linear, coupling = pairs.random_pairs(20, 0.1, seed=2)
+    plan = core.Pairwise(linear, coupling, -1, 1, float32)
+    log_sum = pairs.log_sum(pairs.log_weights(linear, coupling, -1, 1))
+    parts = run(plan)
+    top = parts["exponent"].max()
+    for index in range(plan.n_shards):
+        rest = np.delete(parts, index)
+        value = top + math.log(math.fsum(rest["mantissa"] * np.exp(rest["exponent"] - top)))
+        assert abs(value - log_sum) > 1e-3
+
+
+def test_moments():
+    """Means and products of the units of A and B from one plan, to rounding."""
+    for scale in (0.3, 3.0):
+        linear, coupling = pairs.random_pairs(13, scale, seed=5)
+        plan = core.Pairwise(linear, coupling, -1, 1)
+        log_z, mean, second, *_ = plan.moments(_lib.executor(2))
+        weights = pairs.log_weights(linear, coupling, -1, 1)
+        log_sum = pairs.log_sum(weights)
+        k = plan.bits[0] + plan.bits[1]
+        p = WIDE.to_float(WIDE.exp(weights - float(log_sum)))
+        p /= p.sum()
+        x = 2.0 * (np.arange(2**13)[:, None] >> np.arange(k) & 1) - 1
+        atol = rounding(plan, linear, coupling, -1, 1)
+        assert abs(log_z - log_sum) <= atol
+        np.testing.assert_allclose(mean, p @ x, atol=2 * atol)
+        np.testing.assert_allclose(second, (x.T * p) @ x, atol=2 * atol)
