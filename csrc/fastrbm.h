@@ -446,6 +446,21 @@ FRBM_MUST_CHECK int frbm_data_leading_eigenvalue(const frbm_rbm_t *rbm, const fr
 #define FRBM_FREEZE_WEIGHTS 1
 #define FRBM_FREEZE(side, k) (2 << ((side) * FRBM_MAX_PARAMETERS + (k)))
 
+/*
+ * Where the model term of the gradient comes from instead of chains: the exact moments of a model,
+ * say. It is called by the thread that called frbm_train_epoch, before every update and outside any
+ * team, with the present model, and writes double precision in C order:
+ *
+ *     products   (n_visible, n_hidden)   <v h>
+ *     visible    (n_visible,)            <d w / d parameter>, w the unit's log-weight: <v> for a bias,
+ *     hidden     (n_hidden,)             one row for each learned parameter of the layer
+ *
+ * It returns FRBM_OK, FRBM_STOPPED to end the epoch before this update, or a negative code, which
+ * frbm_train_epoch hands on: FRBM_ERROR_DIVERGED if the model cannot be normalised any more.
+ */
+typedef int (*frbm_moments_fn)(void *context, const frbm_rbm_t *rbm, const frbm_exec_t *exec,
+                               double *products, double *visible, double *hidden);
+
 typedef struct {
     size_t k; /* sweeps of the negative phase */
     size_t batch_size;
@@ -456,16 +471,22 @@ typedef struct {
     double weight_decay;
     double max_norm; /* largest Euclidean norm of the gradient; 0: no limit */
     int frozen;      /* FRBM_FREEZE_WEIGHTS | FRBM_FREEZE(...) */
+
+    frbm_moments_fn moments; /* NULL: chains. Else no chains: k, persistent, samples are zero */
+    void *moments_context;
 } frbm_train_options_t;
 
 /*
  * Contrastive divergence (Hinton 2002) and its persistent form (Tieleman 2008):
  *
- *     gradient = <v E[h|v]>_batch - <v_k E[h|v_k]>_chains,   parameter += learning_rate velocity.
+ *     gradient = <v E[h|v]>_batch - <v_k E[h|v_k]>_chains,   parameter += learning_rate velocity,
+ *
+ * or with a source of moments, <v E[h|v]>_batch - <v h>_model: the exact gradient of the likelihood.
  *
  * The model's arrays, which must be writable, receive the current parameters at the end of every
- * epoch, at a stop, and at every divergence check (at most 256 updates apart), so that they always hold the
- * last good state. frbm_train_epoch reads them at its start.
+ * epoch, at a stop, and at every divergence check (at most 256 updates apart; with a source of
+ * moments at every update), so that they always hold the last good state. frbm_train_epoch reads them
+ * at its start.
  */
 typedef struct {
     frbm_rbm_t rbm;
@@ -491,7 +512,12 @@ FRBM_MUST_CHECK int frbm_train_load_chains(frbm_train_t *train, const frbm_array
  * FRBM_ERROR_DIVERGED: not finite; in both cases the model holds a usable state. */
 FRBM_MUST_CHECK int frbm_train_epoch(frbm_train_t *train, uint64_t epoch, double learning_rate,
                                      const frbm_exec_t *exec, uint64_t key);
-/* Visible states after the last negative phase: last_chains rows. */
+/* <v E[h|v]> over all rows at the present model, the data term of the likelihood's gradient, and its
+ * parts for the layers' learned parameters; shapes as for frbm_moments_fn. batch_size must not be
+ * below the number of rows. Nothing moves. */
+FRBM_MUST_CHECK int frbm_train_data_term(frbm_train_t *train, const frbm_exec_t *exec,
+                                         double *products, double *visible, double *hidden);
+/* Visible states after the last negative phase: last_chains rows; none with a source of moments. */
 FRBM_MUST_CHECK int frbm_train_store_chains(const frbm_train_t *train, void *out, int out_dtype,
                                             ptrdiff_t row_stride, ptrdiff_t col_stride);
 

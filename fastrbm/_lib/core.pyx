@@ -791,23 +791,85 @@ cdef int freeze_bits(Rbm rbm, names):
     return bits
 
 
+cdef size_t learned_values(Rbm rbm, int side):
+    """Learned parameters of a side's layer times its units."""
+    cdef Layer layer = rbm.layer(side)
+    return frbm_unit(layer.c.unit).n_learned * layer.c.n
+
+
+cdef class Moments:
+    """A source of model moments in Python: ask(products, visible, hidden) fills float64 arrays.
+
+    The shapes are (n_visible, n_hidden), (n_visible,) and (n_hidden,), the last two once more for
+    each further learned parameter; see frbm_moments_fn in fastrbm.h. What `ask` raises ends the
+    epoch; an ArithmeticError says that the model has no moments, and counts as divergence.
+    """
+
+    cdef object function, error
+    cdef tuple arrays
+    cdef size_t sizes[3]
+
+    def __init__(self, Rbm rbm, function):
+        self.function = function
+        self.arrays = (
+            np.zeros((rbm.c.visible.n, rbm.c.hidden.n)),
+            np.zeros(learned_values(rbm, frbm.FRBM_VISIBLE)),
+            np.zeros(learned_values(rbm, frbm.FRBM_HIDDEN)),
+        )
+        for i, array in enumerate(self.arrays):
+            self.sizes[i] = array.size
+
+    cdef int ask(self, double **out) noexcept:
+        cdef View v
+        try:
+            self.function(*self.arrays)
+            for i in range(3):
+                v = view(self.arrays[i])
+                memcpy(out[i], v.buffer.buf, self.sizes[i] * sizeof(double))
+            return frbm.FRBM_OK
+        except ArithmeticError:
+            return frbm.FRBM_ERROR_DIVERGED
+        except BaseException as error:
+            self.error = error
+            return frbm.FRBM_STOPPED
+
+
+cdef int ask_moments(void *context, const frbm_rbm_t *rbm, const frbm_exec_t *exec,
+                     double *products, double *visible, double *hidden) noexcept nogil:
+    cdef double *out[3]
+    out[0], out[1], out[2] = products, visible, hidden
+    with gil:
+        return (<Moments>context).ask(out)
+
+
 cdef class Trainer:
-    """Contrastive divergence on a model, in place; see frbm_train_t in fastrbm.h."""
+    """Training of a model in place; see frbm_train_t in fastrbm.h.
+
+    Contrastive divergence, or with `source` (a function; see Moments) the moments that it gives in
+    place of chains; k is then 0.
+    """
 
     cdef frbm_train_t c
     cdef Memory memory
     cdef readonly Rbm rbm
     cdef readonly Data data
     cdef readonly bint interrupted
+    cdef Moments moments
 
     def __init__(self, Rbm rbm, Data data, size_t k, bint persistent, bint samples,
                  size_t batch_size, size_t n_chains, double momentum, double weight_decay,
-                 double max_norm, frozen, int n_threads):
+                 double max_norm, frozen, int n_threads, source=None):
         cdef frbm_train_options_t o
         o.k, o.batch_size, o.n_chains = k, batch_size, n_chains if persistent else 0
         o.persistent, o.samples = persistent, samples
         o.momentum, o.weight_decay, o.max_norm = momentum, weight_decay, max_norm
         o.frozen = freeze_bits(rbm, frozen)
+        o.moments = NULL
+        o.moments_context = NULL
+        if source is not None:
+            self.moments = Moments(rbm, source)
+            o.moments = ask_moments
+            o.moments_context = <void *>self.moments
         self.rbm, self.data = rbm, data
         self.memory = Memory(frbm.frbm_train_workspace_size(&rbm.c, &data.c, &o, n_threads))
         check_status(frbm.frbm_train_init(&self.c, &rbm.c, &data.c, &o, n_threads, self.memory.p,
@@ -852,12 +914,33 @@ cdef class Trainer:
         cdef int rc
         with nogil:
             rc = frbm.frbm_train_epoch(&self.c, epoch, learning_rate, &c, key)
-        self.interrupted = isinstance(poll.error, KeyboardInterrupt)
-        if poll.error is not None and not self.interrupted:
-            raise poll.error
+        error = poll.error
+        if self.moments is not None and self.moments.error is not None:
+            error, self.moments.error = self.moments.error, None
+        self.interrupted = isinstance(error, KeyboardInterrupt)
+        if error is not None and not self.interrupted:
+            raise error
         if rc == frbm.FRBM_ERROR_DIVERGED:
             return "diverged"
         return "stopped" if check_status(rc) == frbm.FRBM_STOPPED else "done"
+
+    def data_term(self, Exec exec, products, visible, hidden):
+        """<v E[h|v]> over all rows at the present model and its layers' parts, to float64."""
+        cdef View o = output(products, self.rbm.c.visible.n, self.rbm.c.hidden.n,
+                             frbm.FRBM_FLOAT64)
+        cdef View v = output(visible, 1, learned_values(self.rbm, frbm.FRBM_VISIBLE),
+                             frbm.FRBM_FLOAT64)
+        cdef View h = output(hidden, 1, learned_values(self.rbm, frbm.FRBM_HIDDEN),
+                             frbm.FRBM_FLOAT64)
+        cdef Poll poll = Poll.__new__(Poll)
+        cdef frbm_exec_t c = polled(exec, poll)
+        cdef int rc
+        with nogil:
+            rc = frbm.frbm_train_data_term(&self.c, &c, <double *>o.buffer.buf,
+                                           <double *>v.buffer.buf, <double *>h.buffer.buf)
+        if poll.error is not None:
+            raise poll.error
+        check_status(rc)
 
     def store_chains(self, out):
         """Write the visible states after the last negative phase to out (n_chains, n_visible)."""

@@ -79,6 +79,10 @@ cdef extern from "fastrbm.h" nogil:
         frbm_array_t values
         size_t n_rows
 
+    ctypedef int (*frbm_moments_fn)(void *context, const frbm_rbm_t *rbm, const frbm_exec_t *exec,
+                                    double *products, double *visible,
+                                    double *hidden) noexcept nogil
+
     ctypedef struct frbm_train_options_t:
         size_t k
         size_t batch_size
@@ -89,6 +93,8 @@ cdef extern from "fastrbm.h" nogil:
         double weight_decay
         double max_norm
         int frozen
+        frbm_moments_fn moments
+        void *moments_context
 
     ctypedef struct frbm_train_t:
         uint64_t n_updates
@@ -188,6 +194,8 @@ cdef extern from "fastrbm.h" nogil:
                                frbm_where_t *where)
     int frbm_train_epoch(frbm_train_t *train, uint64_t epoch, double learning_rate,
                          const frbm_exec_t *exec, uint64_t key)
+    int frbm_train_data_term(frbm_train_t *train, const frbm_exec_t *exec, double *products,
+                             double *visible, double *hidden)
     int frbm_train_store_chains(const frbm_train_t *train, void *out, int out_dtype,
                                 ptrdiff_t row_stride, ptrdiff_t col_stride)
 

@@ -1,4 +1,4 @@
-/* Epochs of contrastive divergence: workspace, order of the rows, divergence checks, polls. */
+/* Epochs of training: workspace, order of the rows, divergence checks, polls, exact moments. */
 #include "train.h"
 
 #include <math.h>
@@ -20,6 +20,12 @@ static double update_work(const frbm_rbm_t *rbm, const frbm_train_options_t *o, 
 
 static size_t state_bytes(const frbm_rbm_t *rbm, int side, size_t n_rows) {
     return n_rows * frbm_states_stride(frbm_rbm_layer(rbm, side), rbm->dtype);
+}
+
+/* Bytes of a double for each learned value of a side's layer. */
+static size_t learned_values(const frbm_rbm_t *rbm, int side) {
+    const frbm_layer_t *layer = frbm_rbm_layer(rbm, side);
+    return (size_t)frbm_unit(layer->unit)->n_learned * layer->n * sizeof(double);
 }
 
 static void take_phase(frbm_workspace_t *w, const frbm_rbm_t *rbm, size_t n_rows, int packed,
@@ -61,7 +67,12 @@ static void take_all(struct frbm_train_buffers *b, frbm_workspace_t *w, const fr
     b->order = (uint32_t *)frbm_workspace_take(w, data->n_rows * sizeof(uint32_t));
     take_phase(w, rbm, batch, data->packed, &b->data);
     take_phase(w, rbm, chains, discrete, &b->model);
-    b->start = discrete && !data->packed && !o->persistent
+    if (o->moments != NULL) {
+        b->products = (double *)frbm_workspace_take(w, s.n * s.p * sizeof(double));
+        for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side)
+            b->moments[side] = (double *)frbm_workspace_take(w, learned_values(rbm, side));
+    }
+    b->start = discrete && !data->packed && !o->persistent && o->moments == NULL
                    ? frbm_workspace_take(w, state_bytes(rbm, FRBM_VISIBLE, batch))
                    : NULL;
     b->hidden = frbm_workspace_take(w, state_bytes(rbm, FRBM_HIDDEN, chains));
@@ -85,10 +96,12 @@ size_t frbm_train_workspace_size(const frbm_rbm_t *rbm, const frbm_data_t *data,
 }
 
 static int check_options(const frbm_data_t *data, const frbm_train_options_t *o) {
-    const int ok = o->k >= 1 && o->batch_size >= 1 && (!o->persistent || o->n_chains >= 1) &&
-                   o->n_chains < UINT32_MAX && o->momentum >= 0 && o->momentum < 1 &&
-                   o->weight_decay >= 0 && o->max_norm >= 0 && isfinite(o->weight_decay) &&
-                   isfinite(o->max_norm) && data->n_rows >= 1 && data->n_rows < UINT32_MAX;
+    const int negative = o->moments == NULL ? o->k >= 1 && (!o->persistent || o->n_chains >= 1)
+                                            : o->k == 0 && !o->persistent && !o->samples;
+    const int ok = negative && o->batch_size >= 1 && o->n_chains < UINT32_MAX && o->momentum >= 0 &&
+                   o->momentum < 1 && o->weight_decay >= 0 && o->max_norm >= 0 &&
+                   isfinite(o->weight_decay) && isfinite(o->max_norm) && data->n_rows >= 1 &&
+                   data->n_rows < UINT32_MAX;
     return ok ? FRBM_OK : FRBM_ERROR_ARGUMENT;
 }
 
@@ -117,8 +130,10 @@ int frbm_train_init(frbm_train_t *train, const frbm_rbm_t *rbm, const frbm_data_
     take_all(b, &w, rbm, data, options, n_threads);
     const size_t batch = options->batch_size < data->n_rows ? options->batch_size : data->n_rows;
     const double work = update_work(rbm, options, batch);
-    b->check_interval = work > LONG_UPDATE ? 1 : CHECK_INTERVAL;
-    b->poll_interval = work > POLL_WORK ? 1 : (size_t)(POLL_WORK / work);
+    /* A source reads the model that the check publishes, and nobody knows how long it takes. */
+    const int exact = options->moments != NULL;
+    b->check_interval = exact || work > LONG_UPDATE ? 1 : CHECK_INTERVAL;
+    b->poll_interval = exact || work > POLL_WORK ? 1 : (size_t)(POLL_WORK / work);
     b->work = *rbm;
     frbm_layer_t *layers[2] = {&b->work.visible, &b->work.hidden};
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side)
@@ -301,12 +316,20 @@ static void after_update(frbm_train_t *t, frbm_epoch_t *epoch, size_t n_rows) {
         epoch->rc = FRBM_STOPPED;
 }
 
-static void run_epoch(frbm_train_t *t, double learning_rate, uint64_t key, frbm_team_t team,
-                      frbm_epoch_t *epoch) {
-    const size_t n = t->data.n_rows, batch = t->options.batch_size;
-    for (size_t first = 0; first < n; first += batch) {
-        const size_t rows = n - first < batch ? n - first : batch;
-        if (!frbm_train_update(t, &team, epoch, first, rows, learning_rate, key)) {
+/* What an epoch is asked to do. */
+typedef struct {
+    double learning_rate;
+    uint64_t key;
+    int n_threads;
+} job_t;
+
+/* The updates from rows [first, end) of the order. */
+static void run_updates(frbm_train_t *t, const job_t *job, frbm_team_t team, frbm_epoch_t *epoch,
+                        size_t first, size_t end) {
+    const size_t batch = t->options.batch_size;
+    for (; first < end; first += batch) {
+        const size_t rows = end - first < batch ? end - first : batch;
+        if (!frbm_train_update(t, &team, epoch, first, rows, job->learning_rate, job->key)) {
             frbm_team_barrier(&team);
             if (team.thread == 0) restore(t);
             break;
@@ -317,16 +340,47 @@ static void run_epoch(frbm_train_t *t, double learning_rate, uint64_t key, frbm_
     }
 }
 
+static void run_by_team(frbm_train_t *t, const job_t *job, frbm_epoch_t *epoch, size_t first,
+                        size_t end) {
+    if (job->n_threads == 1) {
+        run_updates(t, job, frbm_team_alone(), epoch, first, end);
+    } else {
+#ifdef _OPENMP
+#pragma omp parallel num_threads(job->n_threads)
+#endif
+        run_updates(t, job, frbm_team_here(&epoch->barrier), epoch, first, end);
+    }
+}
+
+/* Threads for an update of the largest batch. */
+static int update_threads(const frbm_train_t *t, const frbm_exec_t *exec) {
+    const size_t n = t->data.n_rows, batch = t->options.batch_size;
+    const int n_threads =
+        frbm_team_size(exec->n_threads, update_work(&t->rbm, &t->options, batch < n ? batch : n));
+    return n_threads > t->buffers->n_threads ? t->buffers->n_threads : n_threads;
+}
+
+/* Updates with moments from a source, which brings its own team: a team of ours for each update. */
+static void run_exact(frbm_train_t *t, const job_t *job, frbm_epoch_t *epoch) {
+    const frbm_train_options_t *o = &t->options;
+    struct frbm_train_buffers *b = t->buffers;
+    for (size_t first = 0; first < t->data.n_rows && epoch->rc == FRBM_OK; first += o->batch_size) {
+        const size_t left = t->data.n_rows - first;
+        epoch->rc = o->moments(o->moments_context, &t->rbm, epoch->poll.exec, b->products,
+                               b->moments[FRBM_VISIBLE], b->moments[FRBM_HIDDEN]);
+        if (epoch->rc == FRBM_OK)
+            run_by_team(t, job, epoch, first,
+                        first + (left < o->batch_size ? left : o->batch_size));
+    }
+}
+
 int frbm_train_epoch(frbm_train_t *train, uint64_t epoch, double learning_rate,
                      const frbm_exec_t *exec, uint64_t key) {
     if (train == NULL || exec == NULL || !isfinite(learning_rate) || learning_rate < 0)
         return FRBM_ERROR_ARGUMENT;
     struct frbm_train_buffers *b = train->buffers;
     const frbm_stream_t shuffle = frbm_stream(key, epoch, FRBM_PURPOSE_SHUFFLE, 0);
-    const size_t n = train->data.n_rows, batch = train->options.batch_size;
-    int n_threads = frbm_team_size(
-        exec->n_threads, update_work(&train->rbm, &train->options, batch < n ? batch : n));
-    if (n_threads > b->n_threads) n_threads = b->n_threads;
+    const job_t job = {learning_rate, key, update_threads(train, exec)};
 
     load_model(train);
     if (b->most == 0) b->most = MAX_GROWTH * (1 + largest_parameter(train));
@@ -336,15 +390,36 @@ int frbm_train_epoch(frbm_train_t *train, uint64_t epoch, double learning_rate,
     keep(train);
 
     frbm_epoch_t shared = {{0, 0}, frbm_poll_start(exec), FRBM_OK};
+    if (train->options.moments == NULL)
+        run_by_team(train, &job, &shared, 0, train->data.n_rows);
+    else
+        run_exact(train, &job, &shared);
+    if (shared.rc < 0) return shared.rc;
+    const int rc = publish(train);
+    return rc < 0 ? rc : shared.rc;
+}
+
+int frbm_train_data_term(frbm_train_t *train, const frbm_exec_t *exec, double *products,
+                         double *visible, double *hidden) {
+    if (train == NULL || exec == NULL || products == NULL || visible == NULL || hidden == NULL ||
+        train->options.batch_size < train->data.n_rows)
+        return FRBM_ERROR_ARGUMENT;
+    const int n_threads = update_threads(train, exec);
+    const size_t n = train->data.n_rows;
+    frbm_epoch_t shared = {{0, 0}, frbm_poll_start(exec), FRBM_OK};
+    load_model(train);
+    for (size_t r = 0; r < n; ++r) train->buffers->order[r] = (uint32_t)r;
     if (n_threads == 1) {
-        run_epoch(train, learning_rate, key, frbm_team_alone(), &shared);
+        const frbm_team_t alone = frbm_team_alone();
+        frbm_train_statistics(train, &alone, &shared, n, products, visible, hidden);
     } else {
 #ifdef _OPENMP
 #pragma omp parallel num_threads(n_threads)
 #endif
-        run_epoch(train, learning_rate, key, frbm_team_here(&shared.barrier), &shared);
+        {
+            const frbm_team_t team = frbm_team_here(&shared.barrier);
+            frbm_train_statistics(train, &team, &shared, n, products, visible, hidden);
+        }
     }
-    if (shared.rc < 0) return shared.rc;
-    const int rc = publish(train);
-    return rc < 0 ? rc : shared.rc;
+    return shared.rc;
 }

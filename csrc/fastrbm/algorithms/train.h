@@ -37,10 +37,11 @@ struct frbm_train_buffers {
     double *gradient[2]; /* and its gradient, n_learned n */
     uint32_t *order;     /* rows of the epoch */
     frbm_phase_t data, model;
-    void *start;        /* drawn start of CD chains, where data are probabilities */
-    void *hidden;       /* hidden states of the chains */
-    uint64_t *hidden_t; /* statistics="samples" */
-    void *good_chains;  /* of the last good state */
+    double *products, *moments[2]; /* what a source of moments says: <v h>, and by side */
+    void *start;                   /* drawn start of CD chains, where data are probabilities */
+    void *hidden;                  /* hidden states of the chains */
+    uint64_t *hidden_t;            /* statistics="samples" */
+    void *good_chains;             /* of the last good state */
     size_t good_rows;
     double most; /* larger parameters have diverged; set by the first epoch */
     uint64_t good_updates;
@@ -67,6 +68,7 @@ static inline frbm_train_shape_t frbm_train_shape(const frbm_rbm_t *rbm) {
 
 /* Chains of an update whose mini-batch has so many rows. */
 static inline size_t frbm_train_chains(const frbm_train_options_t *o, size_t batch_rows) {
+    if (o->moments != NULL) return 0;
     return o->persistent ? o->n_chains : batch_rows;
 }
 
@@ -86,5 +88,10 @@ typedef struct {
  * epoch->rc says so. */
 int frbm_train_update(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t *epoch, size_t first,
                       size_t n_rows, double learning_rate, uint64_t key);
+
+/* The data term over rows order[0 .. n_rows) by every thread of the team; see
+ * frbm_train_data_term. Returns 0 if the poll stopped it. */
+int frbm_train_statistics(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t *epoch,
+                          size_t n_rows, double *products, double *visible, double *hidden);
 
 #endif

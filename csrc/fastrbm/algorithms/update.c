@@ -4,7 +4,8 @@
  *     gradient = <v E[h|v]>_batch - <v_k E[h|v_k]>_chains,
  *     velocity = momentum velocity + gradient - weight_decay W,   W += learning_rate velocity,
  *
- * and the same for the layers' parameters, without decay. Work between two barriers is shared out by
+ * and the same for the layers' parameters, without decay. With a source of moments the model term is
+ * <v h> as it says, and there are no chains; all else is the same code. Work between two barriers is shared out by
  * tiles or units; every number is made by one thread in a fixed order, so that none depends on the
  * number of threads.
  */
@@ -23,6 +24,7 @@ typedef struct {
     uint64_t key;
     double learning_rate;
     void *scratch;
+    int exact; /* the model term comes from a source of moments */
 } update_t;
 
 static frbm_stream_t stream_of(const update_t *u, uint64_t step, enum frbm_purpose purpose) {
@@ -174,7 +176,7 @@ static void layer_gradients(const update_t *u, double data_factor, double model_
     struct frbm_train_buffers *b = u->b;
     const frbm_rbm_t *work = &b->work;
     const frbm_kernels_t *kernels = u->exec->kernels;
-    const int samples = u->t->options.samples;
+    const int samples = u->t->options.samples && u->n_chains > 0;
 
     const frbm_layer_t *layer = &work->visible;
     const frbm_unit_t *unit = frbm_unit(layer->unit);
@@ -190,9 +192,10 @@ static void layer_gradients(const update_t *u, double data_factor, double model_
         unit->state_gradient(layer, work->dtype, kernels, begin, end,
                              discrete ? (void *)b->data.states_t : b->data.states, u->n_rows,
                              stride, data_factor, sums);
-    unit->state_gradient(layer, work->dtype, kernels, begin, end,
-                         discrete ? (void *)b->model.states_t : b->model.states, u->n_chains,
-                         stride, model_factor, sums);
+    if (u->n_chains > 0)
+        unit->state_gradient(layer, work->dtype, kernels, begin, end,
+                             discrete ? (void *)b->model.states_t : b->model.states, u->n_chains,
+                             stride, model_factor, sums);
 
     layer = &work->hidden;
     unit = frbm_unit(layer->unit);
@@ -212,6 +215,30 @@ static void layer_gradients(const update_t *u, double data_factor, double model_
         unit->state_gradient(layer, work->dtype, kernels, begin, end,
                              b->hidden_t == NULL ? b->hidden : (void *)b->hidden_t, u->n_chains,
                              u->shape.ldp * u->shape.real, model_factor, sums);
+
+    for (int side = FRBM_VISIBLE; u->exact && side <= FRBM_HIDDEN; ++side) {
+        layer = frbm_rbm_layer(work, side);
+        begin = frbm_team_begin(u->team, layer->n);
+        end = frbm_team_end(u->team, layer->n);
+        for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k)
+            for (size_t i = begin; i < end; ++i)
+                b->gradient[side][(size_t)k * layer->n + i] -=
+                    b->moments[side][(size_t)k * layer->n + i];
+    }
+}
+
+/* The model term of a tile of the gradient into scratch, from a source of moments. */
+static void moments_tile(const update_t *u, size_t row, size_t n_rows, size_t first, size_t lanes) {
+    for (size_t r = 0; r < n_rows; ++r) {
+        const double *products = u->b->products + (row + r) * u->shape.p + first;
+        if (u->b->work.dtype == FRBM_FLOAT32) {
+            float *out = (float *)u->scratch + r * FRBM_TILE;
+            for (size_t j = 0; j < lanes; ++j) out[j] = (float)-products[j];
+        } else {
+            double *out = (double *)u->scratch + r * FRBM_TILE;
+            for (size_t j = 0; j < lanes; ++j) out[j] = -products[j];
+        }
+    }
 }
 
 /* Tile number `tile` of the gradient of W into scratch; its place in *row, *first. */
@@ -226,10 +253,11 @@ static void gradient_tile(const update_t *u, size_t tile, size_t *row, size_t *n
     *lanes = p - *first < FRBM_TILE ? p - *first : FRBM_TILE;
     const size_t readable = u->shape.ldp - *first < FRBM_TILE ? u->shape.ldp - *first : FRBM_TILE;
     memset(u->scratch, 0, *n_rows * FRBM_TILE * real);
+    if (u->exact) moments_tile(u, *row, *n_rows, *first, *lanes);
 
     const frbm_phase_t *phases[2] = {&b->data, &b->model};
     const size_t depths[2] = {u->n_rows, u->n_chains};
-    for (int side = 0; side < 2; ++side) {
+    for (int side = 0; side < 2 && depths[side] > 0; ++side) {
         const int reals = !frbm_unit_is_discrete(frbm_unit(work->visible.unit)) ||
                           (side == 0 && !u->t->data.packed);
         const size_t words = frbm_bit_words(depths[side]);
@@ -331,68 +359,126 @@ static int poll_long_update(const update_t *u, frbm_epoch_t *epoch) {
     return epoch->rc != FRBM_OK;
 }
 
+/* What the threads need to know of this update. */
+static update_t begin_update(frbm_train_t *t, const frbm_team_t *team, const frbm_epoch_t *epoch,
+                             size_t n_rows, size_t n_chains) {
+    struct frbm_train_buffers *b = t->buffers;
+    const update_t u = {.t = t,
+                        .b = b,
+                        .team = team,
+                        .exec = epoch->poll.exec,
+                        .shape = frbm_train_shape(&b->work),
+                        .n_rows = n_rows,
+                        .n_chains = n_chains,
+                        .scratch = b->scratch + (size_t)team->thread * b->thread_scratch};
+    if (team->thread == 0) {
+        memset(b->data.gradient_h, 0, gradient_h_size(&b->work, n_rows) * sizeof(double));
+        memset(b->model.gradient_h, 0, gradient_h_size(&b->work, n_chains) * sizeof(double));
+    }
+    return u;
+}
+
+/* E[h | v] of the rows and their bits by units; with draw, the first hidden states of the chains. */
+static void positive_phase(const update_t *u, double factor, const frbm_stream_t *draw) {
+    hidden_means(u, &u->b->data, data_operand(u), u->n_rows, factor, draw);
+    if (u->t->data.packed)
+        transpose(u, &u->b->work.visible, u->b->data.states, u->n_rows, u->b->data.states_t);
+}
+
+/* The chains, whose first hidden states are drawn, and their statistics. Returns 0 if stopped. */
+static int negative_phase(const update_t *u, frbm_epoch_t *epoch, uint64_t sweep, double factor) {
+    struct frbm_train_buffers *b = u->b;
+    const frbm_train_options_t *o = &u->t->options;
+    const frbm_rbm_t *work = &b->work;
+    for (size_t s = 0; s < o->k; ++s) {
+        if (s > 0) {
+            draw_hidden(u, b->model.states, sweep + s, FRBM_PURPOSE_TRAIN_HIDDEN);
+            frbm_team_barrier(u->team);
+        }
+        draw_visible(u, sweep + s);
+        if (poll_long_update(u, epoch)) return 0;
+    }
+
+    if (o->samples) {
+        draw_hidden(u, b->model.states, u->t->n_updates, FRBM_PURPOSE_TRAIN_STATISTIC);
+        frbm_team_barrier(u->team);
+        hidden_samples(u, factor);
+        if (b->hidden_t != NULL) transpose(u, &work->hidden, b->hidden, u->n_chains, b->hidden_t);
+    } else {
+        hidden_means(u, &b->model,
+                     frbm_states_operand(&work->visible, work->dtype, b->model.states), u->n_chains,
+                     factor, NULL);
+    }
+    if (frbm_unit_is_discrete(frbm_unit(work->visible.unit)))
+        transpose(u, &work->visible, b->model.states, u->n_chains, b->model.states_t);
+    return !poll_long_update(u, epoch);
+}
+
 int frbm_train_update(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t *epoch, size_t first,
                       size_t n_rows, double learning_rate, uint64_t key) {
-    struct frbm_train_buffers *b = t->buffers;
     const frbm_train_options_t *o = &t->options;
-    const frbm_rbm_t *work = &b->work;
-    const update_t u = {t,
-                        b,
-                        team,
-                        epoch->poll.exec,
-                        frbm_train_shape(work),
-                        n_rows,
-                        frbm_train_chains(o, n_rows),
-                        key,
-                        learning_rate,
-                        b->scratch + (size_t)team->thread * b->thread_scratch};
-    const int discrete = frbm_unit_is_discrete(frbm_unit(work->visible.unit));
-    const double data_factor = 1.0 / (double)u.n_rows, model_factor = -1.0 / (double)u.n_chains;
+    const struct frbm_train_buffers *b = t->buffers;
+    update_t u = begin_update(t, team, epoch, n_rows, frbm_train_chains(o, n_rows));
+    u.key = key;
+    u.learning_rate = learning_rate;
+    u.exact = o->moments != NULL;
+    const double data_factor = 1.0 / (double)n_rows;
+    const double model_factor = u.exact ? 0 : -1.0 / (double)u.n_chains;
     const uint64_t sweep = t->n_updates * (uint64_t)o->k;
 
-    if (team->thread == 0) {
-        memset(b->data.gradient_h, 0, gradient_h_size(work, u.n_rows) * sizeof(double));
-        memset(b->model.gradient_h, 0, gradient_h_size(work, u.n_chains) * sizeof(double));
-    }
     gather(&u, first);
     frbm_team_barrier(team);
 
     /* CD chains start at the data: their first hidden states come from the inputs of the means. */
-    const int from_data = !o->persistent && b->start == NULL;
+    const int from_data = !u.exact && !o->persistent && b->start == NULL;
     const frbm_stream_t draw = stream_of(&u, sweep, FRBM_PURPOSE_TRAIN_HIDDEN);
-    hidden_means(&u, &b->data, data_operand(&u), u.n_rows, data_factor, from_data ? &draw : NULL);
-    if (!from_data)
+    positive_phase(&u, data_factor, from_data ? &draw : NULL);
+    if (!u.exact && !from_data)
         draw_hidden(&u, o->persistent ? b->model.states : b->start, sweep,
                     FRBM_PURPOSE_TRAIN_HIDDEN);
-    if (t->data.packed) transpose(&u, &work->visible, b->data.states, u.n_rows, b->data.states_t);
     if (poll_long_update(&u, epoch)) return 0;
-
-    for (size_t s = 0; s < o->k; ++s) {
-        if (s > 0) {
-            draw_hidden(&u, b->model.states, sweep + s, FRBM_PURPOSE_TRAIN_HIDDEN);
-            frbm_team_barrier(team);
-        }
-        draw_visible(&u, sweep + s);
-        if (poll_long_update(&u, epoch)) return 0;
-    }
-
-    if (o->samples) {
-        draw_hidden(&u, b->model.states, t->n_updates, FRBM_PURPOSE_TRAIN_STATISTIC);
-        frbm_team_barrier(team);
-        hidden_samples(&u, model_factor);
-        if (b->hidden_t != NULL) transpose(&u, &work->hidden, b->hidden, u.n_chains, b->hidden_t);
-    } else {
-        hidden_means(&u, &b->model,
-                     frbm_states_operand(&work->visible, work->dtype, b->model.states), u.n_chains,
-                     model_factor, NULL);
-    }
-    if (discrete) transpose(&u, &work->visible, b->model.states, u.n_chains, b->model.states_t);
-    if (poll_long_update(&u, epoch)) return 0;
+    if (!u.exact && !negative_phase(&u, epoch, sweep, model_factor)) return 0;
 
     layer_gradients(&u, data_factor, model_factor);
     const double clip = clip_factor(&u);
     step_layers(&u, clip);
     step_weights(&u, clip);
+    frbm_team_barrier(team);
+    return 1;
+}
+
+/* ------------------------------------------------------------------------------ the data term */
+
+int frbm_train_statistics(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t *epoch,
+                          size_t n_rows, double *products, double *visible, double *hidden) {
+    struct frbm_train_buffers *b = t->buffers;
+    double *layers[2] = {visible, hidden};
+    const update_t u = begin_update(t, team, epoch, n_rows, 0);
+    const double factor = 1.0 / (double)n_rows;
+    const size_t n_tiles = u.shape.row_tiles * u.shape.lane_tiles;
+
+    gather(&u, 0);
+    frbm_team_barrier(team);
+    positive_phase(&u, factor, NULL);
+    if (poll_long_update(&u, epoch)) return 0;
+
+    layer_gradients(&u, factor, 0);
+    for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
+        const frbm_layer_t *layer = frbm_rbm_layer(&b->work, side);
+        for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k)
+            for (size_t i = frbm_team_begin(team, layer->n); i < frbm_team_end(team, layer->n); ++i)
+                layers[side][(size_t)k * layer->n + i] =
+                    b->gradient[side][(size_t)k * layer->n + i];
+    }
+    for (size_t tile = frbm_team_begin(team, n_tiles); tile < frbm_team_end(team, n_tiles);
+         ++tile) {
+        size_t row, rows, first, lanes;
+        gradient_tile(&u, tile, &row, &rows, &first, &lanes);
+        for (size_t r = 0; r < rows; ++r)
+            for (size_t j = 0; j < lanes; ++j)
+                products[(row + r) * u.shape.p + first + j] =
+                    frbm_real_get(u.scratch, b->work.dtype, r * FRBM_TILE + j);
+    }
     frbm_team_barrier(team);
     return 1;
 }
