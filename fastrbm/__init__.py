@@ -33,7 +33,7 @@ from .evaluation import (
 from .layers import Bernoulli, Gaussian, Spin
 from .model import RBM
 from .sampling import Energies, Moments, sample
-from .training import train_cd
+from .training import train_cd, train_exact
 
 __all__ = [
     "RBM",
@@ -59,6 +59,7 @@ __all__ = [
     "sample",
     "show_config",
     "train_cd",
+    "train_exact",
 ]
 
 __version__ = importlib.metadata.version("fastrbm")

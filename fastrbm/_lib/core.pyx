@@ -797,35 +797,41 @@ cdef size_t learned_values(Rbm rbm, int side):
     return frbm_unit(layer.c.unit).n_learned * layer.c.n
 
 
-cdef class Moments:
-    """A source of model moments in Python: ask(products, visible, hidden) fills float64 arrays.
+cdef class Source:
+    """Where the model term of the gradient comes from; see frbm_moments_fn in fastrbm.h."""
+
+    cdef frbm.frbm_moments_fn function
+    cdef void *context
+    cdef object error  # what ended an epoch, to be raised where Python runs again
+
+
+cdef class PythonSource(Source):
+    """Moments from Python: ask(products, visible, hidden) fills float64 arrays.
 
     The shapes are (n_visible, n_hidden), (n_visible,) and (n_hidden,), the last two once more for
-    each further learned parameter; see frbm_moments_fn in fastrbm.h. What `ask` raises ends the
-    epoch; an ArithmeticError says that the model has no moments, and counts as divergence.
+    each further learned parameter. What `ask` raises ends the epoch; an ArithmeticError says that
+    the model has no moments, and counts as divergence.
     """
 
-    cdef object function, error
+    cdef object ask
     cdef tuple arrays
-    cdef size_t sizes[3]
 
-    def __init__(self, Rbm rbm, function):
-        self.function = function
+    def __init__(self, Rbm rbm, ask):
+        self.function, self.context = ask_python_source, <void *>self
+        self.ask = ask
         self.arrays = (
             np.zeros((rbm.c.visible.n, rbm.c.hidden.n)),
             np.zeros(learned_values(rbm, frbm.FRBM_VISIBLE)),
             np.zeros(learned_values(rbm, frbm.FRBM_HIDDEN)),
         )
-        for i, array in enumerate(self.arrays):
-            self.sizes[i] = array.size
 
-    cdef int ask(self, double **out) noexcept:
+    cdef int fill(self, double **out) noexcept:
         cdef View v
         try:
-            self.function(*self.arrays)
+            self.ask(*self.arrays)
             for i in range(3):
                 v = view(self.arrays[i])
-                memcpy(out[i], v.buffer.buf, self.sizes[i] * sizeof(double))
+                memcpy(out[i], v.buffer.buf, v.buffer.len)
             return frbm.FRBM_OK
         except ArithmeticError:
             return frbm.FRBM_ERROR_DIVERGED
@@ -834,19 +840,19 @@ cdef class Moments:
             return frbm.FRBM_STOPPED
 
 
-cdef int ask_moments(void *context, const frbm_rbm_t *rbm, const frbm_exec_t *exec,
-                     double *products, double *visible, double *hidden) noexcept nogil:
+cdef int ask_python_source(void *context, const frbm_rbm_t *rbm, const frbm_exec_t *exec,
+                           double *products, double *visible, double *hidden) noexcept nogil:
     cdef double *out[3]
     out[0], out[1], out[2] = products, visible, hidden
     with gil:
-        return (<Moments>context).ask(out)
+        return (<PythonSource>context).fill(out)
 
 
 cdef class Trainer:
     """Training of a model in place; see frbm_train_t in fastrbm.h.
 
-    Contrastive divergence, or with `source` (a function; see Moments) the moments that it gives in
-    place of chains; k is then 0.
+    Contrastive divergence, or with `source` (a Source, or a function; see PythonSource) the moments
+    that it gives in place of chains; k is then 0.
     """
 
     cdef frbm_train_t c
@@ -854,7 +860,7 @@ cdef class Trainer:
     cdef readonly Rbm rbm
     cdef readonly Data data
     cdef readonly bint interrupted
-    cdef Moments moments
+    cdef Source source
 
     def __init__(self, Rbm rbm, Data data, size_t k, bint persistent, bint samples,
                  size_t batch_size, size_t n_chains, double momentum, double weight_decay,
@@ -867,9 +873,10 @@ cdef class Trainer:
         o.moments = NULL
         o.moments_context = NULL
         if source is not None:
-            self.moments = Moments(rbm, source)
-            o.moments = ask_moments
-            o.moments_context = <void *>self.moments
+            if not isinstance(source, Source):
+                source = PythonSource(rbm, source)
+            self.source = source
+            o.moments, o.moments_context = self.source.function, self.source.context
         self.rbm, self.data = rbm, data
         self.memory = Memory(frbm.frbm_train_workspace_size(&rbm.c, &data.c, &o, n_threads))
         check_status(frbm.frbm_train_init(&self.c, &rbm.c, &data.c, &o, n_threads, self.memory.p,
@@ -915,8 +922,8 @@ cdef class Trainer:
         with nogil:
             rc = frbm.frbm_train_epoch(&self.c, epoch, learning_rate, &c, key)
         error = poll.error
-        if self.moments is not None and self.moments.error is not None:
-            error, self.moments.error = self.moments.error, None
+        if self.source is not None and self.source.error is not None:
+            error, self.source.error = self.source.error, None
         self.interrupted = isinstance(error, KeyboardInterrupt)
         if error is not None and not self.interrupted:
             raise error
@@ -956,6 +963,7 @@ cdef class Trainer:
 include "partial.pxi"
 include "pairwise.pxi"
 include "split.pxi"
+include "split_source.pxi"
 
 # ----------------------------------------------------------------------- the C API for Cython
 

@@ -12,6 +12,7 @@ import numpy as np
 from .. import validation
 from .._lib import core
 from .loop import train
+from .rate import default_rate
 from .settings import Settings
 
 
@@ -47,9 +48,13 @@ class ContrastiveDivergence:
                     f"{name} needs persistent=True: CD-k has one chain for each row of a mini-batch"
                 )
 
-    def start(self, rbm, data, settings, frozen, key, n_threads):
+    def default_rate(self, rbm, data, packed, batch_size, executor):
+        """Return the learning rate where none is given."""
+        return default_rate(rbm, packed, batch_size, executor)
+
+    def start(self, start, data, packed, settings, key, executor):
         """Return a trainer whose persistent chains stand where they start."""
-        chains = None
+        rbm, chains = start.rbm, None
         n_chains = settings.batch_size if self.n_chains is None else self.n_chains
         if self.chains is not None:
             chains = validation.table("chains", self.chains, rbm.n_visible)
@@ -58,7 +63,7 @@ class ContrastiveDivergence:
             n_chains = len(chains)
         trainer = core.Trainer(
             rbm._core,
-            data,
+            packed,
             self.k,
             self.persistent,
             self.statistics == "samples",
@@ -67,8 +72,8 @@ class ContrastiveDivergence:
             settings.momentum,
             settings.weight_decay,
             settings.max_norm or 0.0,
-            frozen,
-            n_threads,
+            start.frozen,
+            executor.n_threads,
         )
         if chains is not None:
             try:
@@ -78,6 +83,10 @@ class ContrastiveDivergence:
         elif self.persistent:
             trainer.start_chains(key)
         return trainer
+
+    def info(self, trainer):
+        """Return what goes into ``result.info``."""
+        return {"kernel": trainer.kernel}
 
     def final_chains(self, trainer, rbm):
         """Return the visible states after the last negative phase."""
@@ -168,12 +177,14 @@ def train_cd(
         Of "weights", "visible_bias", "hidden_bias": parameters that do not move.
     metrics : sequence of str, optional
         Of "reconstruction_error", "pseudo_likelihood" (one random unit a row),
-        "exact_pseudo_likelihood", "free_energy_gap". By default the first two, the first alone for
-        continuous visible units.
+        "exact_pseudo_likelihood", "free_energy_gap", "log_likelihood" (exact, so for small models
+        only; with `validation_data` "validation_log_likelihood" comes beside it). By default the
+        first two, the first alone for continuous visible units.
     metrics_rows : int, default 1000
         Training rows, drawn once, that metrics are measured on.
     validation_data : array_like (n_rows, n_visible), optional
-        For the free-energy gap, mean F(validation_data) - mean F(as many training rows).
+        For the free-energy gap, mean F(validation_data) - mean F(as many training rows), and for
+        the log-likelihood.
     callback : callable, optional
         Called with a `TrainingState` after each epoch; returning True stops.
     dtype : {float32, float64}, optional

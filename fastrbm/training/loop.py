@@ -3,12 +3,16 @@
 What differs between training methods is the negative phase. It is an object with
 
     check(settings)                          refuse what does not fit, before any work
-    start(rbm, data, settings, frozen, key, n_threads)
+    default_rate(rbm, data, packed, batch_size, executor)
+                                             -> the learning rate where none is given
+    start(start, data, packed, settings, key, executor)
                                              -> a trainer (`fastrbm._lib.core.Trainer` for CD)
     final_chains(trainer, rbm)               -> what goes into ``result.chains``
+    info(trainer)                            -> what it adds to ``result.info``
 
-and a trainer has epoch(executor, epoch, learning_rate, key) -> "done", "stopped" or "diverged",
-and the attributes update_norm, n_updates, kernel. An epoch is one call into C.
+and a trainer has epoch(executor, epoch, learning_rate, key) -> "done", "converged" (no further
+epoch would change anything), "stopped" or "diverged", and the attributes update_norm, n_updates,
+kernel. An epoch is one call into C.
 """
 
 import logging
@@ -63,9 +67,11 @@ def train(data, settings, phase):
     start = prepare(data, settings, key)
     metrics = Metrics(settings, start, data, key)
     packed = core.Data(start.rbm._core, data, values=start.probabilities)
-    batch_size = settings.batch_size
-    rate = learning_rate(settings.learning_rate, start.rbm, packed, batch_size, executor)
-    trainer = phase.start(start.rbm, packed, settings, start.frozen, key, executor.n_threads)
+    rate = learning_rate(
+        settings.learning_rate,
+        lambda: phase.default_rate(start.rbm, data, packed, settings.batch_size, executor),
+    )
+    trainer = phase.start(start, data, packed, settings, key, executor)
     run = _Run(phase, trainer, start.rbm, metrics, rate, executor, key, len(data), began)
     with progress_bar(settings.progress, settings.n_epochs, "epoch") as bar:
         return run.go(settings.n_epochs, settings.callback, bar)
@@ -90,7 +96,7 @@ class _Run:
         stopped = "n_epochs"
         try:
             for epoch in range(1, n_epochs + 1):
-                self.epoch(epoch)
+                status = self.epoch(epoch)
                 bar.update()
                 bar.set_postfix({name: self.columns[name][-1] for name in self.metrics.names})
                 if callback is not None and callback(
@@ -98,23 +104,26 @@ class _Run:
                 ):
                     stopped = "callback"
                     break
+                if status == "converged":
+                    stopped = status
+                    break
         except KeyboardInterrupt:
             message = f"interrupted after {self.trainer.n_updates} updates"
             raise Interrupted(message, self.result("interrupted")) from None
         return self.result(stopped)
 
     def epoch(self, epoch):
-        """Make one pass over the data, measure, and add a line to the history."""
+        """Make one pass over the data, measure, add a line to the history; return the status."""
         self.rate_used = rate = self.rate(epoch)
         began = time.perf_counter()
         status = self.trainer.epoch(self.executor, epoch, rate, self.key)
         trained = time.perf_counter()
         if status == "stopped":
             raise KeyboardInterrupt
-        if status == "diverged":
-            self.diverged(epoch, "parameters are no longer finite")
         if self.good is not None:
             self.check_normalisable(epoch)
+        if status == "diverged":
+            self.diverged(epoch, "parameters are no longer finite")
         measured = self.metrics.measure(self.executor, epoch)
         line = {
             "epoch": epoch,
@@ -130,6 +139,7 @@ class _Run:
         for name, value in line.items():
             self.columns[name].append(value)
         _log.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in line.items()))
+        return status
 
     def check_normalisable(self, epoch):
         """Keep a copy of a model that can be normalised; raise with the last one otherwise."""
@@ -158,11 +168,11 @@ class _Run:
             self.executor,
             self.key,
             time.perf_counter() - self.began,
-            kernel=self.trainer.kernel,
             learning_rate=self.rate_used,
             n_updates=self.trainer.n_updates if n_updates is None else n_updates,
             n_rows=self.n_rows,
             stopped=stopped,
+            **self.phase.info(self.trainer),
         )
         chains = self.phase.final_chains(self.trainer, self.rbm)
         return TrainingResult(self.rbm, self.history(), chains, info)

@@ -4,13 +4,21 @@ A metric is a function of a `Probe` in the table `METRICS`; a new one is a new l
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 
 from .. import validation
 from .._lib import core
+from ..evaluation.exact import log_partition
+from ..evaluation.exact.partition import choose, machine_bytes, refuse
+from ..evaluation.exact.plan import Run
+from ..evaluation.exact.problem import Problem
 from ..evaluation.gap import mean_free_energy
 from .start import check_states, finite_scan
+
+#: The log-likelihood is refused where log Z would take longer than this, each epoch.
+LOG_Z_SECONDS = 600.0
 
 
 @dataclasses.dataclass
@@ -45,6 +53,17 @@ class Probe:
     held_out: np.ndarray | None
     training: tuple | None
 
+    @functools.cached_property
+    def log_z(self):
+        """float: log Z of the model, computed when first asked for."""
+        return log_partition(
+            self.rbm, max_seconds=LOG_Z_SECONDS, n_threads=self.executor.n_threads
+        ).value
+
+    def log_likelihood(self, rows):
+        """Return the mean log-likelihood of rows of states, nats."""
+        return -mean_free_energy(self.rbm, rows, executor=self.executor) - self.log_z
+
 
 def _reconstruction_error(probe):
     core_rbm = probe.rbm._core
@@ -66,13 +85,32 @@ def _free_energy_gap(probe):
     return held_out - mean_free_energy(probe.rbm, *probe.training, executor=probe.executor)
 
 
+def _log_likelihood(probe):
+    return probe.log_likelihood(probe.rows)
+
+
+def _validation_log_likelihood(probe):
+    return probe.log_likelihood(probe.held_out)
+
+
 #: Metrics by name.
 METRICS = {
     "reconstruction_error": _reconstruction_error,
     "pseudo_likelihood": _pseudo_likelihood,
     "exact_pseudo_likelihood": _exact_pseudo_likelihood,
     "free_energy_gap": _free_energy_gap,
+    "log_likelihood": _log_likelihood,
+    "validation_log_likelihood": _validation_log_likelihood,
 }
+#: Those that need validation_data.
+HELD_OUT = {"free_energy_gap", "validation_log_likelihood"}
+
+
+def _check_log_z(rbm, n_threads):
+    """Raise `TooLarge` before any work where log Z would take too long."""
+    run = Run(n_threads, LOG_Z_SECONDS, machine_bytes())
+    plan, _ = choose(Problem(rbm, 1.0), "auto", run)
+    refuse(plan, plan.seconds(run.n_threads), plan.bytes(run.n_threads), run)
 
 
 class Metrics:
@@ -116,8 +154,18 @@ class Metrics:
                 raise ValueError(
                     f"metrics: {name} needs discrete visible units, got {start.rbm.visible!r}"
                 )
-        if "free_energy_gap" in names and settings.validation_data is None:
-            raise ValueError("metrics: free_energy_gap needs validation_data")
+            if name in HELD_OUT and settings.validation_data is None:
+                raise ValueError(f"metrics: {name} needs validation_data")
+        if "log_likelihood" in names and settings.validation_data is not None:
+            extra = "validation_log_likelihood"
+            names = tuple(
+                column
+                for name in names
+                for column in ((name, extra) if name == "log_likelihood" else (name,))
+                if name != extra
+            )
+        if any(name.endswith("log_likelihood") for name in names):
+            _check_log_z(start.rbm, settings.n_threads)
         self.names = names
         self._rbm, self._key = start.rbm, key
         self._rows = self._held_out = self._training = None
@@ -128,14 +176,16 @@ class Metrics:
             fractions = check_states(
                 "validation_data", held_out, scan, start.rbm.visible, start.probabilities
             )
-        if set(names) - {"free_energy_gap"}:
+        if set(names) - HELD_OUT:
             rows = self._choose(0, data, settings.metrics_rows)
             self._rows = self._states(2, data, rows, start.probabilities)
-        if "free_energy_gap" in names:
-            rows = self._choose(1, data, len(held_out))
-            self._held_out, self._training = held_out, (data, rows)
+        if set(names) & HELD_OUT:
+            self._held_out = held_out
             if fractions:
                 self._held_out = self._states(3, held_out, np.arange(len(held_out)), True)
+        if "free_energy_gap" in names:
+            rows = self._choose(1, data, len(held_out))
+            self._training = (data, rows)
             if start.probabilities:
                 self._training = (self._states(4, data, rows, True), None)
 

@@ -19,11 +19,12 @@ class TrainingResult:
         float64, one entry per finished epoch: epoch (from 1), seconds (training only),
         metric_seconds, learning_rate, update_norm (root mean square over the epoch's updates of
         the norm of the step of the weights), and the metrics.
-    chains : ndarray (n_chains, n_visible)
-        Visible states after the last negative phase.
+    chains : ndarray (n_chains, n_visible) or None
+        Visible states after the last negative phase; None where the gradient was exact.
     info : dict
         key, simd, n_threads, seconds, versions, kernel, learning_rate (the last used), n_updates,
-        n_rows, stopped ("n_epochs", "callback", "interrupted" or "diverged").
+        n_rows, stopped ("n_epochs", "callback", "converged", "interrupted" or "diverged"); of
+        `train_exact` also optimizer, method and reason.
 
     Examples
     --------
@@ -35,7 +36,7 @@ class TrainingResult:
 
     model: RBM
     history: dict
-    chains: np.ndarray
+    chains: np.ndarray | None
     info: dict
 
     def __repr__(self):

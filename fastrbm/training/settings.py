@@ -20,6 +20,19 @@ class LeftOut(int):
     __slots__ = ()
 
 
+class LeftOutFloat(float):
+    """The same for a float.
+
+    Examples
+    --------
+    >>> from fastrbm.training.settings import LeftOutFloat
+    >>> LeftOutFloat(0.5), isinstance(0.5, LeftOutFloat)
+    (0.5, False)
+    """
+
+    __slots__ = ()
+
+
 @dataclasses.dataclass
 class Settings:
     """Arguments common to every training function; their meaning is in `train_cd`.
@@ -39,9 +52,9 @@ class Settings:
     visible: object = "auto"
     model: object = None
     n_epochs: int = 10
-    batch_size: int = 100
+    batch_size: int = LeftOut(100)
     learning_rate: float | Callable | None = None
-    momentum: float = 0.5
+    momentum: float = LeftOutFloat(0.5)
     weight_decay: float = 1e-4
     max_norm: float | None = None
     freeze: tuple = ()

@@ -34,6 +34,23 @@ static frbm_data_t make_data(const frbm_rbm_t *rbm, int probabilities, void **me
     return data;
 }
 
+/* A source of moments that knows how often it was asked, and what it then answers. */
+typedef struct {
+    int calls, last, rc;
+    float weight; /* of the model in the last call */
+} source_t;
+
+static int moments(void *context, const frbm_rbm_t *rbm, const frbm_exec_t *exec, double *products,
+                   double *visible, double *hidden) {
+    source_t *source = (source_t *)context;
+    CHECK(exec != NULL);
+    source->weight = ((const float *)rbm->weights)[0];
+    for (size_t i = 0; i < N * P; ++i) products[i] = 0.01 * (double)(i % 7);
+    for (size_t i = 0; i < N; ++i) visible[i] = 0.3;
+    for (size_t j = 0; j < P; ++j) hidden[j] = 0.4;
+    return ++source->calls == source->last ? source->rc : FRBM_OK;
+}
+
 /* Two epochs; the trained weights are left in the model. */
 static void train(const frbm_rbm_t *rbm, const frbm_data_t *data,
                   const frbm_train_options_t *options, int threads) {
@@ -56,6 +73,7 @@ static void train(const frbm_rbm_t *rbm, const frbm_data_t *data,
     float *chains = (float *)block(t.last_chains * N * sizeof *chains);
     CHECK(frbm_train_store_chains(&t, chains, FRBM_FLOAT32, N * sizeof(float), sizeof(float)) ==
           FRBM_OK);
+    CHECK((t.last_chains == 0) == (options->moments != NULL));
     free(chains);
     free(workspace);
 }
@@ -119,6 +137,63 @@ static void stops_and_divergence(void) {
     free_model(&rbm);
 }
 
+/* With a source of moments: errors and stops of the source, and the data term by itself. */
+static void sources(void) {
+    frbm_rbm_t rbm = make_model(FRBM_BERNOULLI, N, FRBM_SPIN, P);
+    void *memory;
+    const frbm_data_t data = make_data(&rbm, 0, &memory);
+    source_t source = {0, 3, FRBM_STOPPED, 0};
+    frbm_train_options_t options = {
+        .batch_size = 100, .momentum = 0.5, .moments = moments, .moments_context = &source};
+    const size_t size = frbm_train_workspace_size(&rbm, &data, &options, 2);
+    void *workspace = block(size);
+    frbm_train_t t;
+    frbm_exec_t exec;
+    frbm_exec_init(&exec);
+    exec.n_threads = 2;
+    CHECK(frbm_train_init(&t, &rbm, &data, &options, 2, workspace, size) == FRBM_OK);
+    CHECK(frbm_train_epoch(&t, 1, 0.01, &exec, 1) == FRBM_STOPPED); /* before the third update */
+    CHECK(source.calls == 3 && t.n_updates == 2 && t.last_chains == 0);
+    CHECK(source.weight == ((const float *)rbm.weights)[0]); /* the model is that of two */
+    source.last = 5;
+    source.rc = FRBM_ERROR_DIVERGED;
+    CHECK(frbm_train_epoch(&t, 2, 0.01, &exec, 1) == FRBM_ERROR_DIVERGED);
+    CHECK(source.calls == 5 && t.n_updates == 3);
+    CHECK(source.weight == ((const float *)rbm.weights)[0]);
+    CHECK(frbm_train_epoch(&t, 3, 0.01, &exec, 1) == FRBM_OK);
+    CHECK(source.calls == 9 && t.n_updates == 7);
+
+    /* The data term needs a batch of all rows; a step without momentum is it less the moments. */
+    double *term = (double *)block((N * P + N + P) * sizeof *term);
+    CHECK(frbm_train_data_term(&t, &exec, term, term + N * P, term + N * P + N) ==
+          FRBM_ERROR_ARGUMENT);
+    free(workspace);
+    options.batch_size = ROWS;
+    options.momentum = 0;
+    const size_t whole = frbm_train_workspace_size(&rbm, &data, &options, 2);
+    workspace = block(whole);
+    CHECK(frbm_train_init(&t, &rbm, &data, &options, 2, workspace, whole) == FRBM_OK);
+    CHECK(frbm_train_data_term(&t, &exec, term, term + N * P, term + N * P + N) == FRBM_OK);
+    float before[N * P];
+    memcpy(before, rbm.weights, sizeof before);
+    CHECK(frbm_train_epoch(&t, 1, 1.0, &exec, 1) == FRBM_OK);
+    for (size_t i = 0; i < N * P; ++i) {
+        const double step = (double)((const float *)rbm.weights)[i] - (double)before[i];
+        CHECK(fabs(step - (term[i] - 0.01 * (double)(i % 7))) < 1e-5);
+    }
+    frbm_train_options_t bad = options;
+    bad.k = 1;
+    CHECK(frbm_train_init(&t, &rbm, &data, &bad, 2, workspace, whole) == FRBM_ERROR_ARGUMENT);
+    bad = options;
+    bad.persistent = 1;
+    bad.n_chains = 3;
+    CHECK(frbm_train_init(&t, &rbm, &data, &bad, 2, workspace, whole) == FRBM_ERROR_ARGUMENT);
+    free(term);
+    free(workspace);
+    free(memory);
+    free_model(&rbm);
+}
+
 int main(void) {
     for (int visible = FRBM_BERNOULLI; visible <= FRBM_GAUSSIAN; ++visible)
         for (int hidden = FRBM_BERNOULLI; hidden <= FRBM_GAUSSIAN; ++hidden)
@@ -138,7 +213,17 @@ int main(void) {
                     all_threads_agree(visible, hidden, 1, cd);
                     all_threads_agree(visible, hidden, 1, pcd);
                 }
+                source_t source = {0};
+                frbm_train_options_t exact = cd;
+                exact.k = 0;
+                exact.samples = 0;
+                exact.batch_size = 150;
+                exact.moments = moments;
+                exact.moments_context = &source;
+                all_threads_agree(visible, hidden, 0, exact);
+                if (visible == FRBM_BERNOULLI) all_threads_agree(visible, hidden, 1, exact);
             }
     stops_and_divergence();
+    sources();
     return 0;
 }

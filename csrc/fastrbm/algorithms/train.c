@@ -236,7 +236,7 @@ static double largest_parameter(const frbm_train_t *t) {
         const frbm_layer_t *layer = frbm_rbm_layer(&t->rbm, side);
         for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k) {
             const double x = largest(b->parameters[side][k], t->rbm.dtype, layer->n);
-            if (!(x <= most)) most = x;
+            if (most == most && !(x <= most)) most = x; /* NaN is kept */
         }
     }
     return most;
