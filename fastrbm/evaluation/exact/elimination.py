@@ -101,17 +101,12 @@ def ordering_seconds(problem):
     True
     """
     coupled = problem.weights != 0
-    if not (problem.first.discrete and problem.second.discrete):
-        coupled = _shared(coupled if problem.first.discrete else coupled.T)
-    rows, columns = coupled.sum(1), coupled.sum(0)
-    return ORDERING * float((rows * rows).sum() + (columns * columns).sum())
-
-
-def _shared(coupled):
-    """Which units of the first side share one of the second."""
-    shared = coupled.astype(np.float32) @ coupled.T.astype(np.float32) > 0
-    np.fill_diagonal(shared, False)
-    return shared
+    if problem.first.discrete and problem.second.discrete:
+        degrees = np.concatenate([coupled.sum(1), coupled.sum(0)])
+    else:  # every Gaussian unit makes a clique of its neighbours
+        coupled = coupled if problem.first.discrete else coupled.T
+        degrees = coupled @ (coupled.sum(0) - 1)
+    return ORDERING * float((degrees.astype(np.float64) ** 2).sum())
 
 
 class EliminationPlan(Plan):
@@ -446,7 +441,9 @@ def neighbours(problem):
         return found + [set(np.flatnonzero(column).tolist()) for column in coupled.T]
     if not problem.first.discrete:
         coupled = coupled.T
-    return [set(np.flatnonzero(row).tolist()) for row in _shared(coupled)]
+    shared = coupled.astype(np.float32) @ coupled.T.astype(np.float32) > 0
+    np.fill_diagonal(shared, False)
+    return [set(np.flatnonzero(row).tolist()) for row in shared]
 
 
 def min_fill(graph):

@@ -233,9 +233,10 @@ def cheapest(problem, run, price, float32=False):
             continue
         if name == "elimination" and found:
             width = elimination.least_width(problem)
-            entries = 2.0 ** min(width + 1, 1000)
-            least = entries / RATES["elimination"] + elimination.ordering_seconds(problem)
-            if width > elimination.WIDEST or least > price(best()):
+            if width > elimination.WIDEST:
+                continue
+            tables = 2.0 ** (width + 1) / RATES["elimination"]
+            if tables + elimination.ordering_seconds(problem) > price(best()):
                 continue
         try:
             found += candidates(problem, (name,), float32)
