@@ -337,8 +337,7 @@ static int sum_shards(const frbm_split_t *split, double beta, uint64_t n, const 
         while (!atomic_load_explicit(&stop, memory_order_relaxed) &&
                (i = atomic_fetch_add(&next, 1)) < n) {
             if (mine != NULL && frbm_poll(mine)) atomic_store(&stop, 1);
-            partials[i] =
-                sum_shard(split, exec->kernels, beta, indices[i], scratch, mine, &stop);
+            partials[i] = sum_shard(split, exec->kernels, beta, indices[i], scratch, mine, &stop);
         }
     }
     return atomic_load(&stop) ? FRBM_STOPPED : FRBM_OK;

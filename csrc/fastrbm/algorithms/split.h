@@ -52,7 +52,7 @@
 #define FRBM_SPLIT_SUM_STEPS (FRBM_SPLIT_FLUSH * FRBM_FACTOR_ROWS + FRBM_FACTOR_LANES + 10)
 /* The exponent of lanes and rows that do not exist. */
 #define FRBM_SPLIT_NOTHING -1e18
-/* Units of a block of moments: their prefixes take 32 KiB. */
+/* Units of a block of moments: their prefixes take 16 KiB. */
 #define FRBM_SPLIT_PREFIXES 32
 /* Rows of states that go through the cgf at a time. */
 #define FRBM_SPLIT_STATES 64

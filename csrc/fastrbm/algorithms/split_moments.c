@@ -11,7 +11,8 @@ typedef struct {
     double *row_sums;    /* of D_j over lanes: [column][FRBM_FACTOR_ROWS][FRBM_FACTOR_SLOTS] */
     double *column_sums; /* of D_j over rows: [panel][column][lanes] */
     double *folded;      /* sum over lanes of D_j, then of p q_j: [FRBM_FACTOR_ROWS][ldt] */
-    double *recent;      /* sums of p q_j since the last flush: all, then by low row bit */
+    double *recent;      /* sums of p q_j since the last flush: all, row bits 0 and 1, the block's
+                          * own, row bits from 2 on: [2 + RECENT_BITS][ldt] */
     double *cross;       /* sum over lanes of p bit_k: [FRBM_FACTOR_ROWS][FRBM_TILE] */
 } thread_t;
 
@@ -22,14 +23,14 @@ static void carve(frbm_workspace_t *w, const struct frbm_split_buffers *b, size_
                   thread_t *t) {
     const size_t d = sizeof(double);
     t->row_scratch = (double *)frbm_workspace_take(w, frbm_split_rows_size(b) * d);
-    t->prefix = (double *)frbm_workspace_take(w, FRBM_SPLIT_PREFIXES * FRBM_FACTOR_TILE * d);
+    t->prefix = (double *)frbm_workspace_take(w, FRBM_SPLIT_PREFIXES / 2 * FRBM_FACTOR_TILE * d);
     t->starts = (double *)frbm_workspace_take(w, (b->m + 1) * FRBM_FACTOR_TILE * d);
     t->suffix = (double *)frbm_workspace_take(w, FRBM_FACTOR_TILE * d);
     t->row_sums =
         (double *)frbm_workspace_take(w, (b->m + 1) * FRBM_FACTOR_ROWS * FRBM_FACTOR_SLOTS * d);
     t->column_sums = (double *)frbm_workspace_take(w, b->n_panels * frbm_split_stride(b) * d);
     t->folded = (double *)frbm_workspace_take(w, FRBM_FACTOR_ROWS * ldt * d);
-    t->recent = (double *)frbm_workspace_take(w, (1 + RECENT_BITS) * ldt * d);
+    t->recent = (double *)frbm_workspace_take(w, (2 + RECENT_BITS) * ldt * d);
     t->cross = (double *)frbm_workspace_take(w, FRBM_FACTOR_ROWS * FRBM_TILE * d);
 }
 
@@ -62,9 +63,9 @@ void frbm_split_moments_lay_out(frbm_workspace_t *w, struct frbm_split_buffers *
 
 static void clear(double *p, size_t n) { memset(p, 0, n * sizeof *p); }
 
-/* Sums over one half-split tile: the lanes of a panel by bit, folded half by half. out[0] += all,
- * out[stride (1 + k)] += those with bit k. x is overwritten. */
-static void add_by_bit(double x[FRBM_FACTOR_LANES], size_t bits, size_t stride, double *out) {
+/* Sums over the lanes of a panel, folded half by half: out[0] of all, out[1 + k] of those with bit
+ * k of the lane. x is overwritten. */
+static void add_by_bit(double x[FRBM_FACTOR_LANES], double out[6]) {
     size_t half = FRBM_FACTOR_LANES;
     for (size_t k = 5; k-- > 0;) {
         double high = 0;
@@ -73,9 +74,9 @@ static void add_by_bit(double x[FRBM_FACTOR_LANES], size_t bits, size_t stride, 
             high += x[half + l];
             x[l] += x[half + l];
         }
-        if (k < bits) out[stride * (1 + k)] += high;
+        out[1 + k] = high;
     }
-    out[0] += x[0];
+    out[0] = x[0];
 }
 
 /* Column sums since the last flush to totals of lanes' bits; recent row sums to those of rows'. */
@@ -85,7 +86,7 @@ static void flush_columns(const struct frbm_split_buffers *b, thread_t *t,
     for (size_t p = 0; p < b->n_panels; ++p)
         for (size_t j = 0; j <= last; ++j) {
             double *column = t->column_sums + p * frbm_split_stride(b) + j * FRBM_FACTOR_LANES;
-            double x[FRBM_FACTOR_LANES], all = 0;
+            double x[FRBM_FACTOR_LANES];
             memcpy(x, column, sizeof x);
             if (j < b->n_narrow) {
                 const double *y = b->y + p * frbm_split_stride(b) + j * FRBM_FACTOR_LANES;
@@ -98,15 +99,11 @@ static void flush_columns(const struct frbm_split_buffers *b, thread_t *t,
                         for (size_t k = 0; lane >> i & 1 && k <= i; ++k)
                             if (lane >> k & 1) totals->pairs[i * b->n + k] += x[l];
                 }
-            double *to = totals->products + j;
-            const double before = to[0];
-            (void)before;
-            double part[1 + FRBM_SPLIT_MAX_UNITS] = {0};
-            add_by_bit(x, b->lane_bits, 1, part);
-            all = part[0];
-            to[0] += all;
+            double *to = totals->products + j, part[6] = {0};
+            add_by_bit(x, part);
+            to[0] += part[0];
             for (size_t k = 0; k < b->lane_bits; ++k)
-                to[(1 + k) * ldt] += k < 5 ? part[1 + k] : (p >> (k - 5) & 1 ? all : 0);
+                to[(1 + k) * ldt] += k < 5 ? part[1 + k] : (p >> (k - 5) & 1 ? part[0] : 0);
         }
     clear(t->column_sums, b->n_panels * frbm_split_stride(b));
 }
@@ -116,36 +113,24 @@ static void flush_rows(const struct frbm_split_buffers *b, thread_t *t, uint64_t
     const size_t ldt = b->moments->ldt, columns = b->n_narrow + b->n_wide + 1;
     for (size_t k = 0; k < b->row_bits; ++k) {
         double *to = totals->products + (1 + b->lane_bits + k) * ldt;
-        const double *from = k < RECENT_BITS ? t->recent + (1 + k) * ldt : t->recent;
+        const double *from = t->recent + (k >= RECENT_BITS ? 0 : k < 2 ? 1 + k : 2 + k) * ldt;
         if (k >= RECENT_BITS && !(block >> (k - 2) & 1)) continue;
         for (size_t j = 0; j < columns; ++j) to[j] += from[j];
     }
-    clear(t->recent, (1 + RECENT_BITS) * ldt);
+    clear(t->recent, (2 + RECENT_BITS) * ldt);
 }
 
 /* What one block of rows adds: row sums of D_j become those of p q_j. */
 static void add_rows(const struct frbm_split_buffers *b, const frbm_kernels_t *kernels, thread_t *t,
                      uint64_t block) {
-    const size_t ldt = b->moments->ldt, columns = b->n_narrow + b->n_wide + 1, p = b->n_narrow;
-    kernels->factors.fold(columns, t->row_sums, t->folded, ldt);
-    clear(t->row_sums, columns * FRBM_FACTOR_ROWS * FRBM_FACTOR_SLOTS);
-    for (size_t r = 0; r < FRBM_FACTOR_ROWS; ++r) {
-        double *sums = t->folded + r * ldt;
-        const double *u = t->rows.u + r * b->ldu, whole = sums[p];
-        for (size_t j = 0; j < b->n_narrow; ++j) sums[j] = whole - u[j] * sums[j];
-        for (size_t j = p + 1; j < columns; ++j) sums[j] = whole - sums[j];
-    }
-    const double *r0 = t->folded, *r1 = r0 + ldt, *r2 = r1 + ldt, *r3 = r2 + ldt;
-    double *all = t->recent, *bit_0 = all + ldt, *bit_1 = bit_0 + ldt;
-    for (size_t j = 0; j < columns; ++j) {
-        all[j] += (r0[j] + r1[j]) + (r2[j] + r3[j]);
-        bit_0[j] += r1[j] + r3[j];
-        bit_1[j] += r2[j] + r3[j];
-    }
+    const size_t ldt = b->moments->ldt, columns = b->n_narrow + b->n_wide + 1;
+    const double *here = t->recent + 3 * ldt;
+    kernels->factors.fold(columns, b->n_narrow, t->row_sums, t->rows.u, b->ldu, ldt, t->folded,
+                          t->recent);
     for (size_t k = 2; k < RECENT_BITS && k < b->row_bits; ++k) {
         if (!(block >> (k - 2) & 1)) continue;
-        double *to = all + (1 + k) * ldt;
-        for (size_t j = 0; j < columns; ++j) to[j] += (r0[j] + r1[j]) + (r2[j] + r3[j]);
+        double *to = t->recent + (2 + k) * ldt;
+        for (size_t j = 0; j < columns; ++j) to[j] += here[j];
     }
 }
 
@@ -178,10 +163,9 @@ static void tile_direct(const struct frbm_split_buffers *b, const frbm_kernels_t
                         thread_t *t, size_t panel) {
     const double *y = b->y + panel * frbm_split_stride(b);
     double *tile = t->rows.tile;
-    for (size_t r = 0; r < FRBM_FACTOR_ROWS; ++r)
-        memcpy(tile + r * FRBM_FACTOR_LANES, b->direct + panel * FRBM_FACTOR_LANES,
-               FRBM_FACTOR_LANES * sizeof(double));
-    kernels->factors.prefix(b->n_narrow + 1, t->rows.u, b->ldu, y, tile, t->prefix);
+    kernels->factors.prefix(b->n_narrow + 1, t->rows.u, b->ldu, y,
+                            b->direct + panel * FRBM_FACTOR_LANES, 0, t->prefix,
+                            b->moments->with_pairs ? tile : NULL);
     kernels->factors.backward(b->n_narrow + 1, t->rows.u, b->ldu, y, t->prefix, t->suffix,
                               t->row_sums, t->column_sums + panel * frbm_split_stride(b));
     if (b->moments->with_pairs) {
@@ -204,7 +188,7 @@ static void tile_scaled(const struct frbm_split_buffers *b, const frbm_kernels_t
         double *tile = t->starts + i * FRBM_FACTOR_TILE;
         const size_t n = m->blocks[i] - j;
         kernels->factors.prefix(n, t->rows.u + j, b->ldu, y + j * FRBM_FACTOR_LANES, tile,
-                                t->prefix);
+                                FRBM_FACTOR_LANES, t->prefix, tile);
         for (size_t k = 0; k < FRBM_FACTOR_TILE; ++k) t->suffix[k] = p[k] / tile[k];
         kernels->factors.backward(n, t->rows.u + j, b->ldu, y + j * FRBM_FACTOR_LANES, t->prefix,
                                   t->suffix, t->row_sums + j * FRBM_FACTOR_ROWS * FRBM_FACTOR_SLOTS,
@@ -246,13 +230,13 @@ static void run_piece(const struct frbm_split_buffers *b, const frbm_kernels_t *
     clear(totals->pairs, b->n * b->n);
     clear(t.row_sums, columns * FRBM_FACTOR_ROWS * FRBM_FACTOR_SLOTS);
     clear(t.column_sums, b->n_panels * frbm_split_stride(b));
-    clear(t.recent, (1 + RECENT_BITS) * ldt);
+    clear(t.recent, (2 + RECENT_BITS) * ldt);
     for (uint64_t block = begin; block < end; ++block) {
         if (poll != NULL && frbm_poll(poll)) atomic_store(stop, 1);
         if (atomic_load_explicit(stop, memory_order_relaxed)) return;
         frbm_split_rows_go(b, kernels, block, &t.rows);
         scale_rows(b, &t, is_direct);
-        clear(t.cross, FRBM_FACTOR_ROWS * FRBM_TILE);
+        if (b->moments->with_pairs) clear(t.cross, FRBM_FACTOR_ROWS * FRBM_TILE);
         for (size_t p = 0; p < b->n_panels; ++p)
             (is_direct ? tile_direct : tile_scaled)(b, kernels, &t, p);
         add_rows(b, kernels, &t, block);

@@ -126,9 +126,10 @@ typedef struct {
                 double *sums, double *references);
     /* tile = f_r tile 2^(exponents + kf_r) */
     void (*weigh)(const double *exponents, const double *f, const double *kf, double *tile);
-    /* prefix[j] = tile prod_{i < j} (u_ri + y_i), then tile the whole product. */
-    void (*prefix)(size_t n_units, const double *u, size_t ldu, const double *y, double *tile,
-                   double *prefix);
+    /* prefix[j / 2] = start prod_{i < j} (u_ri + y_i) for even j, tile (or NULL) the product with
+     * all units; rows of start are start_stride apart. */
+    void (*prefix)(size_t n_units, const double *u, size_t ldu, const double *y,
+                   const double *start, size_t start_stride, double *prefix, double *tile);
     /* With D_j = prefix_j suffix prod_{i > j} (u_ri + y_i): rows[j][r], in FRBM_FACTOR_SLOTS parts,
      * += sum over lanes, columns[j] += sum over rows of D_j. */
     void (*backward)(size_t n_units, const double *u, size_t ldu, const double *y,
@@ -139,8 +140,11 @@ typedef struct {
                           double *columns);
     /* out = a b, or 0 where that is below FRBM_FACTOR_TINY; n in whole FRBM_FACTOR_PADDING. */
     void (*rows)(size_t n, const double *a, const double *b, double *out);
-    /* out[r ldo + j] = the sum of the parts of rows[j][r]. */
-    void (*fold)(size_t n_units, const double *rows, double *out, size_t ldo);
+    /* With R_j the sum of the parts of rows[j][r], which become 0, and p = R of column n_narrow:
+     * means[r][j] = p - u_rj R_j, p itself, and p - R_j for columns after it. sums: four rows of ld,
+     * += means of all rows, of odd rows, of the last two rows, and = means of all rows. */
+    void (*fold)(size_t n_units, size_t n_narrow, double *rows, const double *u, size_t ldu,
+                 size_t ld, double *means, double *sums);
 } frbm_factor_kernels_t;
 
 struct frbm_kernels_t {
