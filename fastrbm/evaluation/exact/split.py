@@ -87,14 +87,24 @@ class SplitPlan(ShardPlan):
         n, m = problem.first.n, problem.second.n
         products, visible, hidden = np.empty((n, m)), np.empty(n), np.empty(m)
         own = np.empty((self.n, self.n)) if self.side in squares else None
-        energy = np.empty(3)
+        energy = np.empty(3) if heat else None
         log_z = engine.moments(run.executor, problem.beta, products, visible, hidden, own, energy)
         error = rounded(log_z, engine.error_bound).error
         found = {} if own is None else {self.side: own}
         if 1 - self.side in squares:
             found[1 - self.side] = self._other_squares(engine, run, log_z)
-        return Raw(log_z, error, visible, hidden, products, found, float(energy[0]),
-                   float(energy[2]))  # fmt: skip
+        mean = float(energy[0]) if heat else self._energy(visible, hidden, products)
+        variance = float(energy[1]) if heat else None
+        return Raw(log_z, error, visible, hidden, products, found, mean, variance)
+
+    def _energy(self, visible, hidden, products):
+        """Return <E> from the first moments: a Gaussian unit takes back half of what drives it."""
+        problem = self.problem.oriented(self.side)
+        own, other = (hidden, visible) if self.side else (visible, hidden)
+        driven = float(np.vdot(self.problem.weights, products) + problem.second.bias @ other)
+        if not problem.second.discrete:
+            driven = 0.5 * (driven - problem.second.n / problem.beta)
+        return -(float(problem.first.bias @ own) + driven)
 
     def _other_squares(self, engine, run, log_z):
         """Return <s_j s_k> of the other layer, whose units are independent given a state."""
