@@ -137,7 +137,7 @@ def model_dtype(name, value):
         result = np.dtype(value)
     except TypeError:
         result = None
-    if value is None or result not in _FLOATS:
+    if value is None or result is None or result not in _FLOATS:  # a dtype equals None
         raise ValueError(f"{name} must be float32 or float64, got {value!r}")
     return result
 
@@ -158,7 +158,7 @@ def state_dtype(value, discrete, dtype):
         result = np.dtype(value)
     except TypeError:
         result = None
-    if result == dtype or (discrete and result == _INT8):
+    if result is not None and (result == dtype or (discrete and result == _INT8)):
         return result
     also = " or int8" if discrete else "; int8 needs discrete units"
     raise ValueError(f"dtype must be the model's {dtype}{also}, got {value!r}")

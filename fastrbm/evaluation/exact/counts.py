@@ -140,10 +140,10 @@ class CountsPlan(StateSum):
             index = np.arange(first, min(first + n, self.n_states))
             counts = np.stack(np.unravel_index(index, shape), axis=1)
             wide = sum(c[k] for c, k in zip(logs, counts.T, strict=True))
-            log_weights = wide.astype(np.float64)
             k = np.concatenate([counts, np.ones((len(index), 1))], axis=1)
             own = own_zero + counts @ own_step
-            yield Rows(k, log_weights, error + U * abs(log_weights), own)
+            errors = error + len(logs) * U_LONG * abs(wide).astype(np.float64)
+            yield Rows(k, wide, errors, own)
 
     # For moments, the units of a group have equal biases.
 

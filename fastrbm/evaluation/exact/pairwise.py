@@ -23,6 +23,8 @@ from .shards import ShardPlan, merge, rounded
 
 #: Most units: states are numbered in 64 bits.
 MOST = 60
+#: Up to this many units an engine is built to know its memory.
+SIZED = 36
 #: Fields count as none where log <cosh(field . s)> is below this.
 NO_FIELD = 1e-17
 #: Roundings of an exponent by csrc, relative to the sum of its terms, beside one for each unit.
@@ -200,9 +202,15 @@ class PairwisePlan(ShardPlan):
 
     def bytes(self, n_threads):
         """Tiles of three panels for every thread."""
-        if 0 < self.n_free <= MOST:
+        n = self.n_free
+        if n == 0:
+            return 0.0
+        if n <= SIZED:
             return float(self.open(n_threads).bytes(n_threads))
-        return work((self.n + 2) // 3, 24.0)  # log-weights of the three groups' states
+        sized = core.Pairwise(np.zeros(SIZED), np.zeros((SIZED, SIZED)), 0, 1, self.float32)
+        # Beside that: log-weights of the states of each group, and a record a shard.
+        records = core.PARTIAL.itemsize * sized.n_shards
+        return sized.bytes(n_threads) + work((n + 2) // 3, 24.0) + work(n - SIZED, records)
 
     def fitting(self, ratio):
         """Work doubles with each unit."""

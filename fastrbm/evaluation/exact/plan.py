@@ -115,6 +115,8 @@ def fewer_units(n, ratio, what="enumerated"):
     >>> fewer_units(40, 3.0)
     'a layer of at most 38 enumerated units'
     """
+    if math.isinf(ratio):
+        return f"a layer of far fewer than {n} {what} units"
     fits = max(1, n - math.ceil(math.log2(max(ratio, 1.0))))
     return f"a layer of at most {fits} {what} units"
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from . import draws
 from .plan import NotApplicable
-from .problem import U, states
+from .problem import U_LONG, U, states
 from .statesum import Rows, StateSum
 
 #: Most Gaussian units.
@@ -165,10 +165,13 @@ class QuadraturePlan(StateSum):
     def _rows(self, index):
         x = index * self.h  # exact: h has few bits
         layer, beta = self.problem.first, self.problem.beta
-        quadratic = 0.5 * layer.precision * x * x
-        own = (layer.bias * x - quadratic).sum(1)
-        sizes = (abs(layer.bias * x) + quadratic).sum(1)
-        return Rows(x, beta * own, (self.dim + 4) * U * beta * sizes, own)
+        wide = x.astype(np.longdouble)
+        quadratic = wide * wide * layer.precision / 2
+        linear = wide * layer.bias
+        own = (linear - quadratic).sum(1)
+        sizes = (abs(linear) + quadratic).sum(1).astype(np.float64)
+        errors = (self.dim + 5) * U_LONG * beta * sizes
+        return Rows(x, beta * own, errors, own.astype(np.float64))
 
     def rows(self, run):
         """Yield the points of the grid, box by box."""

@@ -20,7 +20,7 @@ import numpy as np
 
 from . import draws
 from .plan import OVERHEAD, RATES, Plan, Raw, Sum
-from .problem import U, states
+from .problem import U_LONG, U, states
 
 #: Elements of the arrays of one block of rows.
 BLOCK = 2**18
@@ -73,32 +73,33 @@ class StateSum(Plan):
     # ------------------------------------------------------------------------------------ log Z
 
     def exponents(self, rows, executor):
-        """Return l_k + sum_j cgf_j, the bounds on their rounding, and the inputs x."""
+        """Return l_k + sum_j cgf_j in long double, bounds on their rounding, and the inputs x."""
         x = rows.coefficients @ self.fields
         values, errors = self.other_side(rows.coefficients, x, executor)
         total = rows.log_weights + values
-        return total, rows.errors + errors + U * abs(total), x
+        return total, rows.errors + errors + U_LONG * abs(total).astype(np.float64), x
 
     def other_side(self, coefficients, x, executor):
         """Return sum_j cgf_j(x_kj) of each row and a bound on its rounding."""
         layer, beta = self.problem.second, self.problem.beta
         cgf = np.empty_like(x)
         layer._core.cgf(executor, x, beta, cgf)
-        depth = 26 + math.log2(1 + layer.n / 128)  # of NumPy's pairwise summation
+        depth = 40 + layer.n / 8192  # of NumPy's pairwise summation in buffers
         n_terms = coefficients.shape[1] + 4 + self.field_roundings
         absolute = abs(coefficients)
         if layer.discrete:
             size = absolute @ self.field_sizes.sum(1)
             bias = float(abs(layer.bias).sum())
             bound = beta * U * (n_terms * size + 3 * bias)
-            sizes = cgf.sum(1)
+            sizes = cgf.sum(1)  # none is negative
         else:
             field = abs(layer.bias + x)
             slope = beta * field / layer.precision
             bound = U * (slope * (n_terms * (absolute @ self.field_sizes) + 3 * field)).sum(1)
             logs = abs(np.log(beta * layer.precision)) + 2
             sizes = 0.5 * (slope * field).sum(1) + float(logs.sum())
-        return cgf.sum(1), bound + U * (CGF_ROUNDINGS + depth) * sizes
+        values = cgf.sum(1, dtype=np.longdouble)
+        return values, bound + (U * CGF_ROUNDINGS + U_LONG * depth) * sizes
 
     def log_partition(self, run):
         """Return log Z and its bound."""
@@ -106,7 +107,7 @@ class StateSum(Plan):
         for rows in self.rows(run):
             exponents, bounds, _ = self.exponents(rows, run.executor)
             top = float(exponents.max())
-            weights = np.exp(exponents - top)
+            weights = relative(exponents, top)
             tops.append(top)
             sums.append(float(weights.sum()))
             errors.append(float((weights * np.expm1(np.minimum(bounds, 700.0))).sum()))
@@ -142,7 +143,7 @@ class StateSum(Plan):
         pivot = None
         for rows in self.moment_rows(run):
             exponents, _, x = self.exponents(rows, run.executor)
-            w = np.exp(exponents + self.constant - log_z.value)
+            w = relative(exponents, log_z.value - self.constant)
             m, variance, own, own_variance = self.given(x, run.executor)
             k = rows.coefficients
             mean += w @ k
@@ -216,7 +217,7 @@ class StateSum(Plan):
         for rows in self.moment_rows(run):
             exponents, _, _ = self.exponents(rows, run.executor)
             tops.append(float(exponents.max()))
-            sums.append(float(np.exp(exponents - tops[-1]).sum()))
+            sums.append(float(relative(exponents, tops[-1]).sum()))
             self.advance(run, len(exponents), passes=2)
         edges = np.cumsum(np.array(sums) * np.exp(np.array(tops) - max(tops)))
         u = u * edges[-1]
@@ -226,7 +227,7 @@ class StateSum(Plan):
             mine = np.flatnonzero(block == b)
             if len(mine):
                 exponents, _, _ = self.exponents(rows, run.executor)
-                inner = np.cumsum(np.exp(exponents - max(tops)))
+                inner = np.cumsum(relative(exponents, max(tops)))
                 left = edges[b - 1] if b else 0.0
                 at = np.searchsorted(inner, (u[mine] - left) * (inner[-1] / (edges[b] - left)),
                                      side="right")  # fmt: skip
@@ -238,3 +239,8 @@ class StateSum(Plan):
     def states_of(self, run, chosen, key):
         """Draw the states of both sides given rows."""
         raise NotImplementedError
+
+
+def relative(exponents, top):
+    """Return exp(exponents - top) as float64."""
+    return np.exp((exponents - top).astype(np.float64))
