@@ -8,9 +8,10 @@ statesum.py     sums over rows laid out in Python: quadrature.py and counts.py
 elimination.py  sparse couplings
 gaussian.py     two Gaussian layers
 structure.py    units without couplings and parts that do not touch
-shards.py       partial results and their merging
+shards.py       partial results and their merging; grid.py is what users hold of it
 """
 
+from .grid import Shards
 from .likelihood import kl_divergence, log_likelihood
 from .moments import exact_moments
 from .partition import METHODS, log_partition
@@ -24,6 +25,7 @@ __all__ = [
     "ExactState",
     "LogPartition",
     "NotApplicable",
+    "Shards",
     "exact_moments",
     "exact_sample",
     "kl_divergence",
