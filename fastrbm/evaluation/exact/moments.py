@@ -89,12 +89,17 @@ def exact_moments(
     beta = problem.beta
     return ExactMoments(
         visible=raw.first, hidden=raw.second, products=raw.products,
-        visible_products=raw.squares.get(0), log_partition=raw.log_z, energy=raw.energy,
+        visible_products=_symmetric(raw.squares.get(0)), log_partition=raw.log_z, energy=raw.energy,
         entropy=raw.log_z + beta * raw.energy,
         heat_capacity=beta**2 * raw.energy_variance if heat else None,
         method=plan.name, reason=reason, n_states=plan.n_states, error=raw.error,
         seconds=info["seconds"], info=info,
     )  # fmt: skip
+
+
+def _symmetric(square):
+    """Return what is symmetric but for rounding as exactly so."""
+    return None if square is None else (square + square.T) / 2
 
 
 class GradientSource:
