@@ -219,7 +219,6 @@ layers = {
     "pairwise": (fastrbm.Spin(44), fastrbm.Gaussian(40)),
     "split": (fastrbm.Bernoulli(60), fastrbm.Bernoulli(36)),
     "cgf": (fastrbm.Bernoulli(34), fastrbm.Gaussian(900)),
-    "elimination": (fastrbm.Spin(40), fastrbm.Spin(30)),
 }[pair]
 rng = np.random.default_rng(0)
 rbm = fastrbm.RBM(*layers, weights=0.1 * rng.standard_normal((layers[0].n, layers[1].n)))
@@ -244,8 +243,10 @@ except KeyboardInterrupt as interrupted:
 
 @posix
 @pytest.mark.parametrize("pair", ["pairwise", "split", "cgf"])
-@pytest.mark.parametrize("what", ["log_partition", "exact_moments", "exact_sample"])
-@pytest.mark.parametrize("n_threads", [1, 0])
+@pytest.mark.parametrize(
+    ("what", "n_threads"),
+    [("log_partition", 1), ("log_partition", 0), ("exact_moments", 0), ("exact_sample", 0)],
+)
 def test_interrupted(what, pair, n_threads):
     """SIGINT into hours of work returns within a second and leaves a process that goes on."""
     child = subprocess.Popen(
@@ -254,7 +255,7 @@ def test_interrupted(what, pair, n_threads):
     )  # fmt: skip
     try:
         assert child.stdout.readline() == "ready\n", child.stderr.read()
-        time.sleep(0.5)
+        time.sleep(0.3)
         sent = time.monotonic()
         child.send_signal(signal.SIGINT)
         assert child.stdout.readline() == "stopped\n", child.stderr.read()

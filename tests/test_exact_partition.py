@@ -68,14 +68,14 @@ def test_definition(visible, hidden, dtype, scale):
 @scales
 @dtypes
 @pytest.mark.parametrize("shape", [(14, 12), (9, 14)])
-@by_method
-def test_enumeration(visible, hidden, method, shape, dtype, scale):
+@pairs
+def test_enumeration(visible, hidden, shape, dtype, scale):
     """Up to 14 enumerated units: all pairs, methods, types and sizes of the weights."""
     model = adapters.random_model(visible, hidden, *shape, seed=4, scale=0.4)
     model = adapters.stored(proof.scaled(model, scale), dtype)
-    function = adapters.log_partition(method=method, stored_as=dtype)
-    side = smaller_side(model)
-    assert proof.excess(function, model, 0.9, side) <= 1
+    for method in ("auto", *methods(visible, hidden)):
+        function = adapters.log_partition(method=method, stored_as=dtype)
+        assert proof.excess(function, model, 0.9, smaller_side(model)) <= 1, method
 
 
 @pytest.mark.parametrize(("n_visible", "n_hidden"), [(1, 1), (2, 1), (1, 7), (3, 40), (40, 3)])
@@ -174,10 +174,10 @@ def test_frustrated_models(factor):
 
 
 @pytest.mark.parametrize("factor", FACTORS)
-@pytest.mark.parametrize("n", [15, 18])
+@pytest.mark.parametrize("n", [15, 17])
 def test_frustrated_models_in_larger_panels(factor, n):
     """Inner blocks longer than a register: what underflows is seen there as well."""
-    for seed in range(3):
+    for seed in range(2):
         rbm = frustrated(seed, factor, n)
         model = adapters.to_oracle(rbm)
         for dtype in ("float64", "float32"):
@@ -266,12 +266,11 @@ def test_large_biases(visible, hidden, method, bias):
 def test_many_hidden_units(visible, hidden):
     """The product of 784 factors is rescaled where its bound says so, not by a count."""
     for scale, bias in ((0.05, 0.0), (0.5, 5.0), (3.0, -30.0), (0.2, 30.0)):
-        model = adapters.random_model(visible, hidden, 784, 9, seed=1, scale=scale)
+        model = adapters.random_model(visible, hidden, 784, 7, seed=1, scale=scale)
         model = replace(model, visible=replace(model.visible, bias=model.visible.bias + bias))
-        for dtype in adapters.DTYPES:
-            function = adapters.log_partition(stored_as=dtype)
-            assert proof.excess(function, adapters.stored(model, dtype), side="hidden") <= 1
-            assert proof.excess(function, adapters.stored(model.swapped(), dtype)) <= 1
+        assert proof.excess(adapters.log_partition(), model, side="hidden") <= 1
+        function = adapters.log_partition(stored_as="float32")
+        assert proof.excess(function, adapters.stored(model.swapped(), "float32")) <= 1
 
 
 @pytest.mark.parametrize("n_dead", [0, 5, 300])

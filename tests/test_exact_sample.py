@@ -18,7 +18,7 @@ def small(visible, hidden, dtype="float64"):
 
 @pairs
 @dtypes
-@pytest.mark.parametrize("n", [1, 2, 5, 1000])
+@pytest.mark.parametrize("n", [0, 1, 2, 1000])
 def test_shapes_and_types(visible, hidden, dtype, n):
     rbm = small(visible, hidden, dtype)
     before = rbm.copy()
@@ -38,13 +38,13 @@ def test_shapes_and_types(visible, hidden, dtype, n):
 def test_int8_where_states_are_discrete(visible, hidden):
     rbm = small(visible, hidden)
     wide = exact_sample(rbm, 50, rng=1)
-    if "gaussian" in (visible, hidden):
+    if visible == hidden == "gaussian":
         with pytest.raises(ValueError, match="dtype"):
             exact_sample(rbm, 50, rng=1, dtype=np.int8)
         return
     narrow = exact_sample(rbm, 50, rng=1, dtype=np.int8)
-    for a, b in zip(narrow, wide, strict=True):
-        assert a.dtype == np.int8
+    for a, b, unit in zip(narrow, wide, (visible, hidden), strict=True):
+        assert a.dtype == (np.float64 if unit == "gaussian" else np.int8)
         np.testing.assert_array_equal(a, b)
 
 

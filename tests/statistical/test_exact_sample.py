@@ -11,7 +11,7 @@ import pytest
 from reference import checks, models, proof
 from reference.checks import ALPHA, chi_square
 from reference.enumeration import Enumeration, discrete_sides
-from reference.exact import Model
+from reference.exact import Model, joint_gaussian
 
 import fastrbm
 
@@ -26,6 +26,16 @@ def test_joint_law(visible, hidden, dtype):
     model = models.small_model(visible, hidden)
     sampler = adapters.exact_sampler(dtype)
     assert proof.sample_p_value(sampler, model, N_DRAWS) > ALPHA
+
+
+@pairs
+@pytest.mark.parametrize("method", ["pairwise", "split", "quadrature", "elimination"])
+def test_methods(visible, hidden, method):
+    """Each method draws in a way of its own."""
+    if method in ("pairwise", "quadrature") and "gaussian" not in (visible, hidden):
+        pytest.skip("needs a Gaussian layer")
+    sampler = adapters.exact_sampler(method=method)
+    assert proof.sample_p_value(sampler, models.small_model(visible, hidden), 100_000) > ALPHA
 
 
 @pairs
@@ -48,7 +58,7 @@ def test_states_of_the_discrete_layers(visible, hidden, shape):
     drawn = dict(
         zip(
             ("visible", "hidden"),
-            fastrbm.exact_sample(adapters.to_rbm(model), 1_000_000, rng=5),
+            fastrbm.exact_sample(adapters.to_rbm(model), 500_000, rng=5),
             strict=True,
         )
     )
@@ -120,9 +130,10 @@ def test_equal_rows():
     """Groups of equal units: units of one group are exchangeable, and their number is right."""
     group = np.repeat([0, 1], [5, 4])
     model = adapters.random_model("bernoulli", "spin", 9, 30, seed=7, scale=0.4)
-    model = replace(model, weights=model.weights[group])
+    layer = replace(model.visible, bias=model.visible.bias[group])
+    model = replace(model, visible=layer, weights=model.weights[group])
     law = Enumeration(model, side="visible")
-    v, _ = fastrbm.exact_sample(adapters.to_rbm(model), N_DRAWS, rng=4)
+    v, _ = fastrbm.exact_sample(adapters.to_rbm(model), N_DRAWS, rng=4, method="counts")
     assert chi_square(state_numbers(v), law.numbers.to_float(law.probabilities)) > ALPHA
 
 
@@ -143,8 +154,6 @@ def test_disconnected_blocks(visible, hidden):
 
 @dtypes
 def test_two_gaussian_layers(dtype):
-    from reference.exact import joint_gaussian
-
     model = models.small_model("gaussian", "gaussian")
     mean, covariance = joint_gaussian(model, 0.8)
     v, h = fastrbm.exact_sample(adapters.to_rbm(model, dtype), N_DRAWS, rng=4, beta=0.8)
