@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from itertools import product
 
 import adapters
@@ -334,6 +337,52 @@ def test_all_frozen(optimizer):
     assert result.model == rbm
 
 
+# ------------------------------------------------------------------------------------- the rate
+
+
+def test_the_default_rate():
+    """That of train_cd where it is safe, else 24 / (mean |v|^2 span^2)."""
+    bits = fastrbm.datasets.bars_and_stripes(3)
+    square = bits.sum(1).mean()
+    for hidden, n_hidden, span in (("bernoulli", 64, 64), ("spin", 16, 64), ("gaussian", 3, 270)):
+        options = {"hidden": hidden, "n_hidden": n_hidden, "n_epochs": 1, "metrics": ()}
+        info = train_exact(bits, **options).info
+        assert info["learning_rate"] == pytest.approx(24 / (square * span))
+        info = train_exact(2 * bits - 1, **options).info
+        assert info["learning_rate"] == pytest.approx(24 / (9 * span))
+    small_rate = train_exact(bits, n_hidden=4, n_epochs=1).info["learning_rate"]
+    assert small_rate == train_cd(bits, n_hidden=4, n_epochs=1).info["learning_rate"] == 0.3
+    reals = np.random.default_rng(0).normal(0, 3, size=(50, 5))
+    info = train_exact(reals, visible="gaussian", n_hidden=12, n_epochs=1).info
+    assert info["learning_rate"] == pytest.approx(min(0.05, 24 / ((reals**2).sum(1).mean() * 12)))
+
+
+@pytest.mark.parametrize(
+    ("spin", "hidden", "n_hidden"),
+    [
+        (False, "bernoulli", 64), (False, "spin", 16), (False, "gaussian", 8),
+        (True, "bernoulli", 16), (True, "spin", 16), (True, "gaussian", 8),
+    ],
+)  # fmt: skip
+def test_the_default_rate_does_not_swing(spin, hidden, n_hidden):
+    """600 epochs of the defaults: the likelihood rises all the way."""
+    data = fastrbm.datasets.bars_and_stripes(3)
+    data = 2 * data - 1 if spin else data
+    values = []
+
+    def callback(state):
+        if state.epoch % 20 == 0:
+            values.append(value_of(state.model, data))
+
+    train_exact(
+        data, hidden=hidden, n_hidden=n_hidden, n_epochs=600, callback=callback, metrics=(),
+        rng=1, n_threads=1,
+    )  # fmt: skip
+    assert len(values) == 30
+    assert (np.diff(values) > 0).all()
+    assert values[-1] > values[0] + 0.5
+
+
 # --------------------------------------------------------------------------------- what it does
 
 
@@ -579,6 +628,59 @@ def test_interrupted_within_an_epoch(optimizer):
     assert again.model != result.model
 
 
+LONG_GRADIENT = """
+import sys
+import numpy as np
+import fastrbm
+from fastrbm.training import exact
+
+layers = {"split": (fastrbm.Bernoulli(34), fastrbm.Bernoulli(30)),
+          "pairwise": (fastrbm.Spin(39), fastrbm.Gaussian(8))}
+method, optimizer = sys.argv[1:]
+rbm = fastrbm.RBM(*layers[method], rng=1)
+chosen = exact.gradient_source
+
+def announced(*arguments, **options):
+    source = chosen(*arguments, **options)
+    print("ready", flush=True)
+    return source
+
+exact.gradient_source = announced
+data = np.random.default_rng(0).integers(2, size=(20, rbm.n_visible))
+if rbm.visible.unit == "spin":
+    data = 2 * data - 1
+try:
+    fastrbm.train_exact(data, model=rbm, optimizer=optimizer, metrics=(), max_seconds=1e9)
+except fastrbm.Interrupted as interrupted:
+    print("stopped", flush=True)
+    result = interrupted.result
+    print(result.info["method"], result.info["n_updates"], result.model == rbm, flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+@optimizers
+@pytest.mark.parametrize("method", ["split", "pairwise"])
+def test_interrupted_within_a_gradient(method, optimizer):
+    """SIGINT while one gradient takes many seconds: back within 1 s, with the start."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", LONG_GRADIENT, method, optimizer],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert child.stdout.readline() == "ready\n", child.stderr.read()
+        time.sleep(0.5)
+        sent = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        assert child.stdout.readline() == "stopped\n", child.stderr.read()
+        took = time.monotonic() - sent
+        assert child.stdout.readline().split() == [method, "0", "True"]
+        assert took < 1.0
+    finally:
+        child.kill()
+        child.communicate()
+
+
 # ------------------------------------------------------------------------------------ divergence
 
 
@@ -720,18 +822,31 @@ def orthogonal_patterns():
     return np.array([first, -first, second, -second])
 
 
-def test_bars_and_stripes():
+@pytest.mark.parametrize(("n", "n_hidden"), [(3, 24), pytest.param(4, 48, marks=pytest.mark.slow)])
+def test_bars_and_stripes(n, n_hidden):
+    data = fastrbm.datasets.bars_and_stripes(n)
+    result = train_exact(
+        data, n_hidden=n_hidden, optimizer="lbfgs", weight_decay=0, metrics=(), n_epochs=40, rng=1,
+        n_threads=1,
+    )  # fmt: skip
+    assert divergence(result.model, data) < 1e-3
+
+
+def test_bars_and_stripes_by_steps():
+    """Plain gradient steps get there too, given updates enough."""
     data = fastrbm.datasets.bars_and_stripes(3)
     result = train_exact(
-        data, n_hidden=16, optimizer="lbfgs", weight_decay=0, metrics=(), n_epochs=20, rng=1
-    )
-    assert divergence(result.model, data) < 1e-3
+        data, hidden="spin", n_hidden=24, n_epochs=8000, learning_rate=0.1, weight_decay=0,
+        metrics=(), rng=1, n_threads=1,
+    )  # fmt: skip
+    assert divergence(result.model, data) < 1e-2
 
 
 def test_orthogonal_patterns():
     data = orthogonal_patterns()
     result = train_exact(
-        data, n_hidden=2, optimizer="lbfgs", weight_decay=0, metrics=(), n_epochs=20, rng=1
-    )
+        data, n_hidden=2, optimizer="lbfgs", weight_decay=0, metrics=(), n_epochs=20, rng=1,
+        n_threads=1,
+    )  # fmt: skip
     assert isinstance(result.model.hidden, Gaussian)
     assert divergence(result.model, data) < 1e-3

@@ -5,6 +5,7 @@ G. Hinton, "Training products of experts by minimizing contrastive divergence", 
 likelihood gradient", ICML (2008).
 """
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -83,6 +84,10 @@ class ContrastiveDivergence:
         elif self.persistent:
             trainer.start_chains(key)
         return trainer
+
+    def session(self):
+        """Return what surrounds the epochs: nothing."""
+        return contextlib.nullcontext()
 
     def info(self, trainer):
         """Return what goes into ``result.info``."""

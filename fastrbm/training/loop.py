@@ -7,6 +7,7 @@ What differs between training methods is the negative phase. It is an object wit
                                              -> the learning rate where none is given
     start(start, data, packed, settings, key, executor)
                                              -> a trainer (`fastrbm._lib.core.Trainer` for CD)
+    session()                                -> a context that surrounds the epochs
     final_chains(trainer, rbm)               -> what goes into ``result.chains``
     info(trainer)                            -> what it adds to ``result.info``
 
@@ -73,7 +74,7 @@ def train(data, settings, phase):
     )
     trainer = phase.start(start, data, packed, settings, key, executor)
     run = _Run(phase, trainer, start.rbm, metrics, rate, executor, key, len(data), began)
-    with progress_bar(settings.progress, settings.n_epochs, "epoch") as bar:
+    with phase.session(), progress_bar(settings.progress, settings.n_epochs, "epoch") as bar:
         return run.go(settings.n_epochs, settings.callback, bar)
 
 
