@@ -15,9 +15,9 @@ import numpy as np
 
 import fastrbm
 
-from . import demo, files, validation
+from . import demo, files, shard_files, validation
 from .errors import DivergenceError, Interrupted
-from .evaluation import log_partition
+from .evaluation import Shards, log_partition
 from .model import RBM
 from .sampling import sample
 from .terminal import ProgressLine
@@ -55,10 +55,14 @@ and `hidden`. Options that are left out have the defaults of fastrbm.sample.
 example:
   fastrbm logz model.npz
   fastrbm logz model.npz --method pairwise --dtype float32 --max-seconds 3600 --progress --json
+  fastrbm logz model.npz --shards 1/2 --partials part1.npz
+  fastrbm logz model.npz --shards 2/2 --partials part2.npz
+  fastrbm logz model.npz --merge part1.npz part2.npz
 
 Prints log Z in nats, a bound on its error, the method and why it was chosen. What would take more
-time or memory than allowed is refused before it starts, with an estimate. Options that are left out
-have the defaults of fastrbm.log_partition.
+time or memory than allowed is refused before it starts, with an estimate. Parts may run at any time
+on any machine; merged in any order they have the bits of one run. Options that are left out have
+the defaults of fastrbm.log_partition.
 """,
     "bench": """\
 example:
@@ -186,8 +190,15 @@ def _sample(model, output, init, init_key, clamp, clamp_key, seed, quiet, **opti
     return 0
 
 
-def _logz(model, as_json, **options):
-    result = log_partition(RBM.load(model), **options)
+def _logz(model, as_json, shards, partials, merge, **options):
+    if (shards is None) != (partials is None):
+        raise ValueError("--shards and --partials go together: which part to run, and its file")
+    if shards is not None and merge is not None:
+        raise ValueError("--shards runs a part and --merge puts all parts together: one at a time")
+    rbm = RBM.load(model)
+    if shards is not None:
+        return _run_shards(rbm, shards, partials, **options)
+    result = log_partition(rbm, **options) if merge is None else _merged(rbm, merge, **options)
     shown = {
         "log_partition": result.value,
         "error": result.error,
@@ -204,6 +215,46 @@ def _logz(model, as_json, **options):
     for name, value in shown.items():
         print(f"{name:<{width}}{value}")
     return 0
+
+
+def _shards(rbm, max_bytes=None, **options):
+    """The model's shards, what identifies their sum, and the options of running them."""
+    if max_bytes is not None:
+        raise ValueError("--max-bytes does not go with --shards or --merge, which take little")
+    defaults = _defaults(log_partition)
+    chosen = {name: options.pop(name, defaults[name]) for name in ("method", "dtype", "beta")}
+    shards = Shards(rbm, **chosen)
+    return shards, shard_files.identity(rbm, shards, chosen["dtype"], chosen["beta"]), options
+
+
+def _run_shards(rbm, words, path, **options):
+    """Run one part of the shards, or what is left of it, into its file."""
+    files.check_writable(path)
+    shards, of, options = _shards(rbm, **options)
+    options.setdefault("max_seconds", _defaults(log_partition)["max_seconds"])
+    wanted = shard_files.part(words, shards.n_shards)
+    done = np.zeros(0, shards.dtype)
+    if os.path.exists(path):
+        done = shard_files.load(path, of, shards.dtype)
+    complaint = None
+    try:
+        found = shards.run(np.setdiff1d(wanted, done["index"].astype(np.int64)), **options)
+    except Interrupted as error:
+        found, complaint = error.result, error
+    if found is not None:
+        done = np.concatenate([done, found])
+        shard_files.save(path, of, done)
+    if complaint is not None:
+        kept = f"; {path} holds the {len(done)} shards that were done" if len(done) else ""
+        return _complain("logz", f"{complaint}{kept}", 130)
+    print(f"{path}: {len(done)} of {shards.n_shards} shards of {shards.method}")
+    return 0
+
+
+def _merged(rbm, paths, progress=False, **options):
+    shards, of, options = _shards(rbm, **options)
+    partials = [shard_files.load(path, of, shards.dtype) for path in paths]
+    return shards.merge(np.concatenate(partials), **options)
 
 
 def _bench(what, output, quick, max_seconds, n_threads):
@@ -387,6 +438,11 @@ def _add_logz(parser):
     option("--max-bytes", type=float, help="refuse what would take more memory")
     option("--n-threads", type=int)
     option("--progress", action="store_true", help="show a bar; needs tqdm")
+    parser.add_argument("--shards", metavar="K/N", help="run part K of N parts into --partials")
+    parser.add_argument("--partials", metavar="FILE", help="an .npz; goes on where it was left")
+    parser.add_argument(
+        "--merge", nargs="+", metavar="FILE", help="log Z from the files of all parts"
+    )
 
 
 def _add_bench(parser):
