@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fastrbm
-from fastrbm import cli, demo, terminal
+from fastrbm import cli, demo, evaluation, terminal
 
 PACKAGE = Path(fastrbm.__file__).parent
 
@@ -209,6 +209,80 @@ def test_logz_ends_within_a_second_of_ctrl_c(tmp_path):
     assert out == ""
     assert len(err.splitlines()) == 1
     assert "interrupted" in err
+
+
+def test_logz_in_shards_has_the_bits_of_one_run(tmp_path, capsys):
+    path = str(tmp_path / "model.npz")
+    rng = np.random.default_rng(4)
+    weights = rng.normal(0, 0.3, (26, 3))
+    rbm = fastrbm.RBM(fastrbm.Spin(26, bias=0.1), fastrbm.Gaussian(3), weights=weights)
+    rbm.save(path)
+    method = ["--method", "pairwise"]
+    parts = [str(tmp_path / f"part{k}.npz") for k in (1, 2, 3)]
+    for k, part in enumerate(parts, start=1):
+        assert cli.main(["logz", path, *method, "--shards", f"{k}/3", "--partials", part]) == 0
+        assert "shards of pairwise" in capsys.readouterr().out
+    before = pathlib.Path(parts[0]).read_bytes()
+    assert cli.main(["logz", path, *method, "--shards", "1/3", "--partials", parts[0]]) == 0
+    assert pathlib.Path(parts[0]).read_bytes() == before  # nothing was left to run
+    capsys.readouterr()
+    assert cli.main(["logz", path, *method, "--merge", *parts[::-1], "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    z = fastrbm.log_partition(rbm, method="pairwise")
+    assert (shown["log_partition"], shown["error"]) == (z.value, z.error)
+    refused = [
+        (["--merge", *parts[:2]], "each of the"),
+        (["--merge", *parts, parts[0]], "each of the"),
+        (["--merge", *parts, "--dtype", "float32"], "another sum: dtype 'float64'"),
+        (["--merge", *parts, "--beta", 0.5], "another sum: beta 1.0"),
+        (["--merge", path], "fastrbm shards"),
+        (["--shards", "4/3", "--partials", parts[0]], "K/N"),
+        (["--shards", "1/3"], "go together"),
+        (["--partials", parts[0]], "go together"),
+        (["--shards", "1/3", "--partials", parts[0], "--merge", parts[0]], "one at a time"),
+        (["--merge", *parts, "--max-bytes", 1e9], "max-bytes"),
+        (["--shards", "1/3", "--partials", tmp_path / "no" / "p.npz"], "cannot write"),
+    ]
+    for arguments, message in refused:
+        assert message in fails(capsys, "logz", path, *method, *arguments)
+
+
+def test_logz_of_another_model_is_not_continued(model, tmp_path, capsys):
+    other, part = str(tmp_path / "other.npz"), str(tmp_path / "part.npz")
+    changed = fastrbm.RBM.load(model)
+    changed.weights[0, 0] += 1
+    changed.save(other)
+    assert cli.main(["logz", model, "--shards", "1/1", "--partials", part]) == 0
+    before = pathlib.Path(part).read_bytes()
+    capsys.readouterr()
+    message = fails(capsys, "logz", other, "--shards", "1/1", "--partials", part)
+    assert "another sum: model" in message
+    assert pathlib.Path(part).read_bytes() == before
+
+
+def test_interrupted_shards_are_kept_and_continued(model, tmp_path, capsys, monkeypatch):
+    part = str(tmp_path / "part.npz")
+    whole = evaluation.Shards.run
+    arguments = ["logz", model, "--shards", "1/1", "--partials", part]
+
+    def run(self, indices, **options):
+        raise fastrbm.Interrupted("interrupted", whole(self, indices[:0]))
+
+    monkeypatch.setattr(evaluation.Shards, "run", run)
+    assert cli.main(arguments) == 130
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1
+    assert "interrupted" in said.err
+    monkeypatch.undo()
+    assert cli.main(arguments) == 0
+    capsys.readouterr()
+    assert cli.main(["logz", model, "--merge", part, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    rbm = fastrbm.RBM.load(model)
+    assert (
+        shown["log_partition"] == evaluation.Shards(rbm).merge(whole(evaluation.Shards(rbm))).value
+    )
 
 
 # ---------------------------------------------------------------------------------------- bench
