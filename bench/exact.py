@@ -18,7 +18,6 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-import train_exact
 from threadpoolctl import threadpool_limits
 
 import fastrbm
@@ -293,18 +292,10 @@ def updates(n_threads, n_rounds):
 
 
 def divergences(n_threads, n_rounds):
-    """KL(data, model) of trained models, the worst of as many seeds: bench/train_exact.py."""
-    for what, patterns, options in train_exact.rows():
-        runs = []
-        for seed in range(min(n_rounds, 3)):
-            divergence, seconds, _ = train_exact.measure(patterns, seed, n_threads, **options)
-            runs.append((divergence if seconds <= train_exact.LONGEST else math.inf, seconds))
-            say(f"  {what}, seed {seed}: {divergence:.2e} nats, {seconds:.1f} s")
-        worst, longest = (max(column) for column in zip(*runs, strict=True))
-        yield Row(
-            f"KL(data, model), {what}, train_exact, worst of {len(runs)} seeds",
-            train_exact.NEEDED, train_exact.AIM, " nat", worst, note=f"at most {longest:.1f} s",
-        )  # fmt: skip
+    """KL(data, model) of trained models, the worst of some seeds: bench/train_exact.py."""
+    import train_exact  # which takes Row and table from here
+
+    yield from train_exact.rows(n_threads, n_seeds=min(n_rounds, train_exact.N_SEEDS))
 
 
 MEASURES = {

@@ -369,7 +369,10 @@ def test_the_page_of_made_up_times():
     assert last.endswith("| 2.00 [2.00, 2.00] |")
     assert "| split product, Bernoulli-Bernoulli | 20.9 (20.9-20.9) | > 23 |" in page
     assert "| naive sum in NumPy, Bernoulli-Bernoulli | < 20 | < 20 |" in page
-    assert "Not run for want of time: exact log Z, naive sum in NumPy, Bernoulli-Bernoulli: N = 24." in page
+    assert (
+        "Not run for want of time: exact log Z, naive sum in NumPy, Bernoulli-Bernoulli: N = 24."
+        in page
+    )
     assert "a made-up one" in page
     assert "None" not in page
 

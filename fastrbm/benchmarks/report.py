@@ -174,7 +174,10 @@ def _chosen(result):
 def _left_out(result):
     """What was timed and not fitted, and what was not run for want of time."""
     lines = []
-    for name, what in (("too_small", "too small to be fitted"), ("not_run", "not run for want of time")):
+    for name, what in (
+        ("too_small", "too small to be fitted"),
+        ("not_run", "not run for want of time"),
+    ):
         parts = [
             f"{_name(s)}: {s['variable']} = {', '.join(map(str, s[name]))}"
             for s in result["series"]
