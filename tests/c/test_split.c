@@ -183,6 +183,30 @@ static void backward(const frbm_factor_kernels_t *k, size_t n) {
     for (size_t i = 0; i < n * R * FRBM_FACTOR_SLOTS; ++i) CHECK(rows[i] == 0);
 }
 
+static void columns_by_bit(const frbm_factor_kernels_t *k) {
+    double columns[4 * UNITS * L], copy[4 * UNITS * L], ys[4 * UNITS * L], by_bit[FRBM_FACTOR_BITS];
+    for (size_t i = 0; i < 4 * UNITS * L; ++i) {
+        copy[i] = uniform();
+        ys[i] = uniform();
+    }
+    for (size_t panels = 1; panels <= 4; panels *= 2)
+        for (int with_y = 0; with_y < 2; ++with_y) {
+            memcpy(columns, copy, sizeof columns);
+            k->columns(panels, UNITS * L, with_y ? ys : NULL, columns, by_bit);
+            for (size_t bit = 0; bit < FRBM_FACTOR_BITS; ++bit) {
+                double expected = 0;
+                for (size_t i = 0; i < panels * L; ++i) {
+                    const size_t at = i / L * UNITS * L + i % L;
+                    if (bit == 0 || i >> (bit - 1) & 1)
+                        expected += copy[at] * (with_y ? ys[at] : 1);
+                    CHECK(columns[at] == 0);
+                }
+                close(by_bit[bit], expected);
+            }
+            for (size_t i = L; i < UNITS * L; ++i) CHECK(columns[i] == copy[i]);
+        }
+}
+
 static void row_products(const frbm_factor_kernels_t *k) {
     double a[16], b[16], out[16];
     for (int i = 0; i < 16; ++i) {
@@ -414,6 +438,7 @@ int main(void) {
         fill();
         backward(&exec.kernels->factors, UNITS - 1);
         row_products(&exec.kernels->factors);
+        columns_by_bit(&exec.kernels->factors);
         models(&exec);
     }
     failures();

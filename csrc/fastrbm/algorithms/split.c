@@ -268,17 +268,11 @@ static frbm_partial_t partial_of(const struct frbm_split_buffers *b, uint64_t in
     return partial;
 }
 
-/* Blocks of rows between two looks at the clock: some tens of microseconds. */
-static uint64_t poll_interval(const struct frbm_split_buffers *b) {
-    const double work = (double)(FRBM_FACTOR_ROWS * b->n_lanes) * (double)(b->m + 1);
-    return work > 0x1p18 ? 1 : (uint64_t)(0x1p18 / work);
-}
-
 frbm_running_scaled_t frbm_split_sum_rows(const struct frbm_split_buffers *b,
                                           const frbm_kernels_t *kernels, uint64_t begin,
                                           uint64_t end, double *scratch, frbm_poll_t *poll,
                                           atomic_int *stop) {
-    const uint64_t interval = poll_interval(b);
+    const uint64_t interval = frbm_split_poll_interval(b);
     frbm_running_scaled_t total = {{0, 0}, FRBM_SPLIT_NOTHING};
     frbm_split_rows_t rows;
     frbm_split_rows_start(b, scratch, &rows);

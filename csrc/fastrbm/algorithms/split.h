@@ -45,10 +45,10 @@
 #define FRBM_SPLIT_NEGLIGIBLE 1e-18
 /* Exponents up to it are sums that lose nothing that matters. */
 #define FRBM_SPLIT_LARGEST 1e15
-#define FRBM_SPLIT_MAX_LANES 128
+#define FRBM_SPLIT_MAX_LANES (1 << (FRBM_FACTOR_BITS - 1))
 /* Sums are added up over so many blocks of rows before they go to one that keeps what it rounds
  * off, and so many additions each weight goes through at most. */
-#define FRBM_SPLIT_FLUSH 16
+#define FRBM_SPLIT_FLUSH 32
 #define FRBM_SPLIT_SUM_STEPS (FRBM_SPLIT_FLUSH * FRBM_FACTOR_ROWS + FRBM_FACTOR_LANES + 10)
 /* The exponent of lanes and rows that do not exist. */
 #define FRBM_SPLIT_NOTHING -1e18
@@ -121,6 +121,12 @@ static inline size_t frbm_split_wide_stride(const struct frbm_split_buffers *b) 
 /* The columns of the tables of rows: narrow units, the one that follows them, and padding. */
 static inline size_t frbm_split_columns(size_t n_units) {
     return (n_units + FRBM_FACTOR_PADDING) / FRBM_FACTOR_PADDING * FRBM_FACTOR_PADDING;
+}
+
+/* Blocks of rows between two looks at the clock: some tens of microseconds. */
+static inline uint64_t frbm_split_poll_interval(const struct frbm_split_buffers *b) {
+    const double work = (double)(FRBM_FACTOR_ROWS * b->n_lanes) * (double)(b->m + 1);
+    return work > 0x1p17 ? 1 : (uint64_t)(0x1p18 / work);
 }
 
 /* Read the model and make all tables for beta. */

@@ -17,7 +17,7 @@ typedef struct {
 } thread_t;
 
 /* Row bits that change within one flush. */
-#define RECENT_BITS 6
+#define RECENT_BITS 7
 
 static void carve(frbm_workspace_t *w, const struct frbm_split_buffers *b, size_t ldt,
                   thread_t *t) {
@@ -63,49 +63,33 @@ void frbm_split_moments_lay_out(frbm_workspace_t *w, struct frbm_split_buffers *
 
 static void clear(double *p, size_t n) { memset(p, 0, n * sizeof *p); }
 
-/* Sums over the lanes of a panel, folded half by half: out[0] of all, out[1 + k] of those with bit
- * k of the lane. x is overwritten. */
-static void add_by_bit(double x[FRBM_FACTOR_LANES], double out[6]) {
-    size_t half = FRBM_FACTOR_LANES;
-    for (size_t k = 5; k-- > 0;) {
-        double high = 0;
-        half /= 2;
-        for (size_t l = 0; l < half; ++l) {
-            high += x[half + l];
-            x[l] += x[half + l];
-        }
-        out[1 + k] = high;
+/* Pairs of bits of the lanes of a panel, of weights x. */
+static void add_lane_pairs(const struct frbm_split_buffers *b, size_t panel, const double *x,
+                           double *pairs) {
+    for (size_t l = 0; l < FRBM_FACTOR_LANES; ++l) {
+        const size_t lane = panel * FRBM_FACTOR_LANES + l;
+        for (size_t i = 0; i < b->lane_bits; ++i)
+            for (size_t k = 0; lane >> i & 1 && k <= i; ++k)
+                if (lane >> k & 1) pairs[i * b->n + k] += x[l];
     }
-    out[0] = x[0];
 }
 
 /* Column sums since the last flush to totals of lanes' bits; recent row sums to those of rows'. */
-static void flush_columns(const struct frbm_split_buffers *b, thread_t *t,
-                          const frbm_split_totals_t *totals) {
-    const size_t ldt = b->moments->ldt, last = b->n_narrow + b->n_wide;
-    for (size_t p = 0; p < b->n_panels; ++p)
-        for (size_t j = 0; j <= last; ++j) {
-            double *column = t->column_sums + p * frbm_split_stride(b) + j * FRBM_FACTOR_LANES;
-            double x[FRBM_FACTOR_LANES];
-            memcpy(x, column, sizeof x);
-            if (j < b->n_narrow) {
-                const double *y = b->y + p * frbm_split_stride(b) + j * FRBM_FACTOR_LANES;
-                for (size_t l = 0; l < FRBM_FACTOR_LANES; ++l) x[l] *= y[l];
-            }
-            if (b->moments->with_pairs && j == b->n_narrow)
-                for (size_t l = 0; l < FRBM_FACTOR_LANES; ++l) {
-                    const size_t lane = p * FRBM_FACTOR_LANES + l;
-                    for (size_t i = 0; i < b->lane_bits; ++i)
-                        for (size_t k = 0; lane >> i & 1 && k <= i; ++k)
-                            if (lane >> k & 1) totals->pairs[i * b->n + k] += x[l];
-                }
-            double *to = totals->products + j, part[6] = {0};
-            add_by_bit(x, part);
-            to[0] += part[0];
-            for (size_t k = 0; k < b->lane_bits; ++k)
-                to[(1 + k) * ldt] += k < 5 ? part[1 + k] : (p >> (k - 5) & 1 ? part[0] : 0);
-        }
-    clear(t->column_sums, b->n_panels * frbm_split_stride(b));
+static void flush_columns(const struct frbm_split_buffers *b, const frbm_kernels_t *kernels,
+                          thread_t *t, const frbm_split_totals_t *totals) {
+    const size_t columns = b->n_narrow + b->n_wide + 1, ldt = b->moments->ldt;
+    for (size_t p = 0; b->moments->with_pairs && p < b->n_panels; ++p)
+        add_lane_pairs(b, p,
+                       t->column_sums + p * frbm_split_stride(b) + b->n_narrow * FRBM_FACTOR_LANES,
+                       totals->pairs);
+    for (size_t j = 0; j < columns; ++j) {
+        double by_bit[FRBM_FACTOR_BITS], *to = totals->products + j;
+        const size_t at = j * FRBM_FACTOR_LANES;
+        kernels->factors.columns(b->n_panels, frbm_split_stride(b),
+                                 j < b->n_narrow ? b->y + at : NULL, t->column_sums + at, by_bit);
+        to[0] += by_bit[0];
+        for (size_t k = 0; k < b->lane_bits; ++k) to[(1 + k) * ldt] += by_bit[1 + k];
+    }
 }
 
 static void flush_rows(const struct frbm_split_buffers *b, thread_t *t, uint64_t block,
@@ -220,6 +204,7 @@ static void run_piece(const struct frbm_split_buffers *b, const frbm_kernels_t *
                       atomic_int *stop) {
     const uint64_t begin = frbm_split_piece(b, piece, b->n_row_blocks),
                    end = frbm_split_piece(b, piece + 1, b->n_row_blocks);
+    const uint64_t interval = frbm_split_poll_interval(b);
     const size_t ldt = b->moments->ldt, columns = b->n_narrow + b->n_wide + 1;
     const frbm_split_totals_t *totals = &b->moments->totals[piece];
     frbm_workspace_t w = frbm_workspace(scratch);
@@ -232,8 +217,10 @@ static void run_piece(const struct frbm_split_buffers *b, const frbm_kernels_t *
     clear(t.column_sums, b->n_panels * frbm_split_stride(b));
     clear(t.recent, (2 + RECENT_BITS) * ldt);
     for (uint64_t block = begin; block < end; ++block) {
-        if (poll != NULL && frbm_poll(poll)) atomic_store(stop, 1);
-        if (atomic_load_explicit(stop, memory_order_relaxed)) return;
+        if (block % interval == 0) {
+            if (poll != NULL && frbm_poll(poll)) atomic_store(stop, 1);
+            if (atomic_load_explicit(stop, memory_order_relaxed)) return;
+        }
         frbm_split_rows_go(b, kernels, block, &t.rows);
         scale_rows(b, &t, is_direct);
         if (b->moments->with_pairs) clear(t.cross, FRBM_FACTOR_ROWS * FRBM_TILE);
@@ -242,7 +229,7 @@ static void run_piece(const struct frbm_split_buffers *b, const frbm_kernels_t *
         add_rows(b, kernels, &t, block);
         if (b->moments->with_pairs) add_pairs(b, &t, block, totals);
         if ((block + 1) % FRBM_SPLIT_FLUSH == 0 || block + 1 == end) {
-            flush_columns(b, &t, totals);
+            flush_columns(b, kernels, &t, totals);
             flush_rows(b, &t, block, totals);
         }
     }

@@ -105,6 +105,8 @@ typedef struct {
 #define FRBM_FACTOR_SLOTS 8
 /* Rows of u have room for whole vectors of units. */
 #define FRBM_FACTOR_PADDING 8
+/* Sums over lanes: all of them, and those with each bit of the lane, of up to four panels. */
+#define FRBM_FACTOR_BITS 8
 /* Products below it are 0 in a table: the other term of their sum is at least its square root. */
 #define FRBM_FACTOR_TINY 0x1p-800
 /* Wide factors that are multiplied before exponents are taken out: each is within 2^+-60. */
@@ -145,6 +147,10 @@ typedef struct {
      * += means of all rows, of odd rows, of the last two rows, and = means of all rows. */
     void (*fold)(size_t n_units, size_t n_narrow, double *rows, const double *u, size_t ldu,
                  size_t ld, double *means, double *sums);
+    /* by_bit[0] = the sum over all lanes of n_panels of columns times y (NULL: 1), by_bit[1 + k]
+     * the sum over those whose number has bit k. The columns, which are stride apart, become 0. */
+    void (*columns)(size_t n_panels, size_t stride, const double *y, double *columns,
+                    double by_bit[FRBM_FACTOR_BITS]);
 } frbm_factor_kernels_t;
 
 struct frbm_kernels_t {
