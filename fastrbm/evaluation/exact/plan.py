@@ -28,7 +28,7 @@ RATES = {
     "pairwise64": 26e9,  # multiply-adds, one a state
     "pairwise32": 52e9,
     "split": 13e9,  # (state, unit) pairs of two-state units
-    "split_gaussian": 0.4e9,  # (state, unit) pairs through the unit's cgf
+    "split_gaussian": 0.12e9,  # (state, unit) pairs through the unit's cgf
     "cgf": 0.06e9,  # cgfs of states that Python lays out: fields, cgf, sums
     "elimination": 0.04e9,  # table entries
     "cholesky": 10e9,  # multiply-adds
