@@ -102,12 +102,11 @@ def test_moments_refuse_as_well():
 
 def test_astronomical_sizes():
     """More states than a float64 can count: still a sentence, at once."""
-    rbm = RBM(Bernoulli(3000), Bernoulli(2500), weights=None, rng=1)
     with pytest.raises(TooLarge) as caught:
-        log_partition(rbm)
-    assert caught.value.n_states >= 2**2500
+        log_partition(RBM(Bernoulli(1200), Bernoulli(1100), rng=1))
+    assert caught.value.n_states >= 2**1100
     with pytest.raises(TooLarge):
-        log_partition(RBM(Spin(5000), Gaussian(2000), rng=1))
+        log_partition(RBM(Spin(1500), Gaussian(300), rng=1))
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from reference import pairs
 from reference.enumeration import DIGITS
 from reference.wide import WIDE
 
+import fastrbm
 from fastrbm import _lib
 from fastrbm._lib import core
+from fastrbm.evaluation import Shards
 
 U = 2.0**-53
 types = pytest.mark.parametrize("float32", [False, True], ids=["float64", "float32"])
@@ -188,3 +190,119 @@ def test_moments():
         assert abs(log_z - log_sum) <= atol
         np.testing.assert_allclose(mean, p @ x, atol=2 * atol)
         np.testing.assert_allclose(second, (x.T * p) @ x, atol=2 * atol)
+
+
+# ------------------------------------------------------------------------- both methods, publicly
+
+
+def model(method, dtype="float64", scale=0.1):
+    """Of 16 shards or more."""
+    rng = np.random.default_rng(4)
+    if method == "pairwise":
+        layers = fastrbm.Spin(24, bias=0.1), fastrbm.Gaussian(18, bias=0.2)
+    else:
+        layers = fastrbm.Bernoulli(30, bias=-0.5), fastrbm.Spin(21, bias=0.1)
+    weights = scale * rng.standard_normal((layers[0].n, layers[1].n))
+    return fastrbm.RBM(*layers, weights=weights, dtype=dtype)
+
+
+methods = pytest.mark.parametrize("method", ["pairwise", "split"])
+
+
+@methods
+@pytest.mark.parametrize("scale", [0.1, 5.0])
+def test_any_order_gives_the_same_bits(method, scale):
+    """Groups of any size, in any order, by any number of threads, each from another `Shards`."""
+    rbm = model(method, scale=scale)
+    z = fastrbm.log_partition(rbm, method=method)
+    rng = np.random.default_rng(1)
+    n = Shards(rbm, method=method).n_shards
+    assert n >= 8
+    for n_groups in (1, 2, 7):
+        parts = [
+            Shards(rbm, method=method).run(group, n_threads=1 + i % 3)
+            for i, group in enumerate(np.array_split(rng.permutation(n), n_groups))
+        ]
+        rng.shuffle(parts)
+        partials = np.concatenate(parts)
+        merged = Shards(rbm, method=method).merge(partials)
+        assert (merged.value, merged.error) == (z.value, z.error)
+        assert merged.n_states == z.n_states
+        assert merged.method == method
+
+
+@methods
+def test_shards_do_not_depend_on_the_machine(method):
+    """Their number and cut are the model's: threads and SIMD levels do not move them."""
+    rbm = model(method)
+    counts, parts = set(), []
+    for level in _lib.simd_levels():
+        with _lib.use_simd(level):
+            shards = Shards(rbm, method=method)
+            counts.add(shards.n_shards)
+            parts.append(shards.run([0, shards.n_shards - 1]))
+    assert len(counts) == 1
+    for part in parts[1:]:
+        value = np.log(part["mantissa"]) + part["exponent"]
+        other = np.log(parts[0]["mantissa"]) + parts[0]["exponent"]
+        np.testing.assert_allclose(value, other, rtol=1e-12)
+
+
+@methods
+def test_a_result_that_misses_a_shard_is_refused(method):
+    shards = Shards(model(method), method=method)
+    partials = shards.run()
+    for wrong in (partials[1:], partials[:-1], np.append(partials, partials[:1]), partials[:0]):
+        with pytest.raises(ValueError, match="shard"):
+            shards.merge(wrong)
+    twice = partials.copy()
+    twice[0] = twice[1]
+    with pytest.raises(ValueError, match="shard"):
+        shards.merge(twice)
+
+
+@methods
+@pytest.mark.parametrize("indices", [[-1], [10**6], [0.5], ["a"], [[0, 1]]])
+def test_bad_indices(method, indices):
+    with pytest.raises((ValueError, TypeError), match="indices"):
+        Shards(model(method), method=method).run(indices)
+
+
+@methods
+def test_every_shard_holds_its_part(method):
+    """Without any one of them the sum is outside the bound, by far."""
+    rbm = model(method)
+    z = fastrbm.log_partition(rbm, method=method)
+    partials = Shards(rbm, method=method).run()
+    log_parts = partials["exponent"] + np.log(partials["mantissa"])
+    total = np.logaddexp.reduce(log_parts)
+    for index in range(len(partials)):
+        less = np.logaddexp.reduce(np.delete(log_parts, index))
+        assert total - less > 1e3 * z.error
+
+
+def test_methods_without_shards():
+    with pytest.raises(ValueError, match="method"):
+        Shards(model("pairwise"), method="elimination")
+    with pytest.raises(ValueError, match="split"):
+        Shards(fastrbm.RBM(fastrbm.Gaussian(3), fastrbm.Gaussian(2), rng=1))
+
+
+def test_what_an_interruption_leaves():
+    """Ctrl-C carries the shards that were done: they and the others give the whole."""
+    rbm = model("split")
+    z = fastrbm.log_partition(rbm, method="split")
+    shards = Shards(rbm, method="split")
+
+    def press(state):
+        if state.done > 0.3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(fastrbm.Interrupted) as caught:
+        shards.run(callback=press, n_threads=1)
+    done = caught.value.result
+    if done is None:
+        done = np.zeros(0, shards.dtype)
+    rest = np.setdiff1d(np.arange(shards.n_shards), done["index"])
+    whole = np.concatenate([done, shards.run(rest)])
+    assert shards.merge(whole).value == z.value
