@@ -20,11 +20,13 @@ from fastrbm import (
     DivergenceError,
     Gaussian,
     Interrupted,
+    Spin,
     _lib,
     train_cd,
     train_exact,
 )
 from fastrbm._lib import core
+from fastrbm.evaluation.exact.moments import gradient_source
 
 pairs = pytest.mark.parametrize(("visible", "hidden"), models.PAIRS)
 optimizers = pytest.mark.parametrize("optimizer", ["sgd", "lbfgs"])
@@ -413,6 +415,17 @@ def test_threads_do_not_change_bits(visible, hidden):
     options = {"visible": visible, "hidden": hidden, "n_hidden": 7, "n_epochs": 1, "metrics": ()}
     one = train_exact(data, n_threads=1, optimizer="lbfgs", rng=1, **options).model
     assert train_exact(data, n_threads=3, optimizer="lbfgs", rng=1, **options).model == one
+
+
+def test_the_method_does_not_depend_on_threads():
+    methods = set()
+    for n_visible in range(2, 30):
+        for n_hidden in (1, 2, 3, 4, 10):
+            rbm = RBM(Spin(n_visible), Gaussian(n_hidden), rng=1)
+            names = {gradient_source(rbm, n_threads=k).name for k in (1, 2, 7, 64)}
+            assert len(names) == 1, (n_visible, n_hidden)
+            methods |= names
+    assert len(methods) > 1  # there was something to choose
 
 
 def test_same_seed_same_model():

@@ -77,12 +77,12 @@ def exact_moments(
                          progress)  # fmt: skip
     asked = (0,) if visible_products else ()
 
-    def price(plan):
-        heat_seconds = 3 * plan.seconds(run.n_threads) if heat and plan.gives_squares else 0.0
-        return plan.moment_seconds(run.n_threads, asked) + heat_seconds
+    def price(plan, n_threads=1):
+        heat_seconds = 3 * plan.seconds(n_threads) if heat and plan.gives_squares else 0.0
+        return plan.moment_seconds(n_threads, asked) + heat_seconds
 
     plan, reason = choose(problem, method, run, price=price)
-    refuse(plan, price(plan), plan.moment_bytes(run.n_threads, asked), run)
+    refuse(plan, price(plan, run.n_threads), plan.moment_bytes(run.n_threads, asked), run)
     wanted = plan.gives_squares if visible_products is None else visible_products
     raw = carried(run, plan, lambda: plan.moments(run, {0} if wanted else set(), heat))
     info = record(run, beta=problem.beta)
@@ -202,10 +202,11 @@ def gradient_source(rbm, *, n_threads=None, max_seconds=None, max_bytes=None):
         except NotApplicable:
             continue
 
-    def price(plan):
-        seconds = plan.moment_seconds(run.n_threads)
+    def price(plan, n_threads=1):
+        seconds = plan.moment_seconds(n_threads)
         return seconds if plan.name == "split" else PYTHON_CALL + seconds
 
-    plan = min(found, key=price)
-    refuse(plan, price(plan), plan.moment_bytes(run.n_threads), run)
-    return GradientSource(rbm, plan, run.n_threads, price(plan))
+    plan = min(found, key=price)  # on one thread: bits may not depend on their number
+    seconds = price(plan, run.n_threads)
+    refuse(plan, seconds, plan.moment_bytes(run.n_threads), run)
+    return GradientSource(rbm, plan, run.n_threads, seconds)

@@ -201,8 +201,8 @@ def choose(problem, method, run, float32=False, price=None):
     """
     if price is None:
 
-        def price(plan):
-            return plan.seconds(run.n_threads)
+        def price(plan):  # on one thread: bits may not depend on their number
+            return plan.seconds(1)
 
     if method not in ("auto", "components"):
         plans = list(candidates(problem, (method,), float32))
@@ -293,7 +293,7 @@ def shard_plan(problem, method, run, float32=False):
                 error = refusal
         if not plans:
             raise error
-        return min(plans, key=lambda plan: plan.seconds(run.n_threads))
+        return min(plans, key=lambda plan: plan.seconds(1))
     plan, _ = choose(problem, method, run, float32)
     if not isinstance(plan, ShardPlan):
         raise NotApplicable(f"method {method!r} has no shards: use 'pairwise' or 'split'")
