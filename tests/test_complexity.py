@@ -173,6 +173,14 @@ def test_sizes_that_would_take_too_long_are_left_out(clock):
     assert tasks[3].seconds is None
 
 
+def test_time_that_a_group_leaves_over_goes_to_the_others(clock):
+    long = [task(clock, [], size, 1.0 * size) for size in (1, 2, 4, 8)]
+    short = [task(clock, [], 1, 1.0)]
+    timing.measure([long, short], n_rounds=1, max_seconds=35)
+    assert [t.size for t in long if t.rounds] == [1, 2, 4, 8]  # half of the time would end at 4
+    assert clock[0] <= 35 + 2  # the first calls of all come on top
+
+
 def test_at_least_one_round_is_made(clock):
     tasks = [task(clock, [], 1, 10.0)]
     assert timing.measure([tasks], n_rounds=5, max_seconds=1) == 1

@@ -35,7 +35,7 @@ UPDATE_MACS = {"naive": lambda n: 2 * n * N_HIDDEN, "split": lambda n: 2 * N_HID
 BATCH, SWEEPS = 100, (1, 10, 100)
 
 #: What one timed call of training should take, at a rate that is right within a factor of ten.
-CALL_SECONDS, MACS_A_SECOND = 0.02, 5e9
+CALL_SECONDS, MACS_A_SECOND, MOST_UPDATES = 0.02, 5e9, 200
 
 #: Too slow to change the model: every round times the same work.
 STILL = {"learning_rate": 1e-7, "momentum": 0.0, "weight_decay": 0.0, "metrics": ()}
@@ -105,7 +105,7 @@ def _train(train, pair, n_visible, n_hidden, n_rows, **options):
 
 def _update_task(size, macs, train, pair, n, p, batch_size, **options):
     """Time one update: the mean over as many as make a call that is long enough to time."""
-    n_updates = int(min(1000, max(1, CALL_SECONDS * MACS_A_SECOND / macs)))
+    n_updates = int(min(MOST_UPDATES, max(1, CALL_SECONDS * MACS_A_SECOND / macs)))
 
     def call():
         result, seconds = _train(

@@ -104,4 +104,4 @@ QUICK = Grid(
 )
 
 #: Each experiment's share of the time.
-SHARES = {"log_z": 0.3, "update": 0.2, "cd_update": 0.1, "cd_epoch": 0.15, "cd_epochs": 0.25}
+SHARES = {"log_z": 0.25, "update": 0.25, "cd_update": 0.1, "cd_epoch": 0.15, "cd_epochs": 0.25}

@@ -110,10 +110,12 @@ def measure(groups, n_rounds, max_seconds, say=None):
     [0.0009765625, 0.001953125, 0.00390625]
     """
     began = time.perf_counter()
-    plan = []
-    for index, tasks in enumerate(groups):
-        left = max_seconds - sum(seconds for _, seconds in plan)
-        plan.append(_warm_up(tasks, left / (len(groups) - index), n_rounds))
+    plan = [_Runs(tasks, n_rounds) for tasks in groups]
+    for index, runs in enumerate(plan):
+        left = max_seconds - sum(other.seconds for other in plan)
+        runs.warm_up(left / (len(plan) - index))
+    for runs in plan:  # what the others left over
+        runs.warm_up(max_seconds - sum(other.seconds for other in plan))
     round_seconds = 0.0
     for done in range(n_rounds):
         elapsed = time.perf_counter() - began
@@ -121,34 +123,45 @@ def measure(groups, n_rounds, max_seconds, say=None):
             return done
         if say is not None:
             say(f"round {done + 1} of {n_rounds}, {elapsed:.0f} s")
-        for runs, _ in plan:
+        for runs in plan:
             time.sleep(SETTLE)
-            for task, n_calls in runs:
+            for task, n_calls in runs.chosen:
                 task.rounds.append(sum(task.call() for _ in range(n_calls)) / n_calls)
         round_seconds = time.perf_counter() - began - elapsed
     return n_rounds
 
 
-def _warm_up(tasks, share, n_rounds):
-    """Call each task once while the time lasts.
+class _Runs:
+    """The tasks of one group that fit, how often a round calls them, and what that takes."""
 
-    Returns those to run with how often to call them in a round, and the seconds this will take.
-    """
-    time.sleep(SETTLE)
-    tasks[0].call()  # imports, first threads: not to be predicted from
-    runs, planned, each = [], 0.0, 0.0
-    for index, task in enumerate(tasks):
-        if index:
-            before = tasks[index - 1].macs
-            each += min(each * (task.macs / before - 1), (task.macs - before) / SLOWEST)
-            if planned + each * task.n_repeats * (n_rounds + 1) > share:
-                break
-        began = time.perf_counter()
-        counted = task.call() * task.n_repeats
-        wall = time.perf_counter() - began
-        each = wall / task.n_repeats
-        # What counts may be a small part of a call: repeating it may not take long either.
-        n_calls = min(LEAST_SECONDS / max(counted, 1e-9), 5 * LEAST_SECONDS / max(wall, 1e-9))
-        runs.append((task, int(min(MOST_CALLS, max(1, n_calls)))))
-        planned += wall * (1 + runs[-1][1] * n_rounds)
-    return runs, planned
+    def __init__(self, tasks, n_rounds):
+        self.tasks, self.n_rounds = tasks, n_rounds
+        self.chosen, self.seconds, self.each = [], 0.0, 0.0
+
+    def warm_up(self, left):
+        """Call the next tasks once each, as long as their rounds fit into the seconds left."""
+        time.sleep(SETTLE)
+        limit = self.seconds + left
+        if not self.chosen:
+            self.tasks[0].call()  # imports, first threads: not to be predicted from
+        while len(self.chosen) < len(self.tasks):
+            task = self.tasks[len(self.chosen)]
+            seconds = self._predicted(task) * task.n_repeats * (self.n_rounds + 1)
+            if self.chosen and self.seconds + seconds > limit:
+                return
+            began = time.perf_counter()
+            counted = task.call() * task.n_repeats
+            wall = time.perf_counter() - began
+            self.each = wall / task.n_repeats
+            # What counts may be a small part of a call: repeating it may not take long either.
+            n_calls = min(LEAST_SECONDS / max(counted, 1e-9), 5 * LEAST_SECONDS / max(wall, 1e-9))
+            self.chosen.append((task, int(min(MOST_CALLS, max(1, n_calls)))))
+            self.seconds += wall * (1 + self.chosen[-1][1] * self.n_rounds)
+
+    def _predicted(self, task):
+        """Seconds of one of its repeats, from the task before it."""
+        if not self.chosen:
+            return 0.0
+        before = self.chosen[-1][0].macs
+        grown = min(self.each * (task.macs / before - 1), (task.macs - before) / SLOWEST)
+        return self.each + grown
