@@ -162,6 +162,8 @@ class Run:
 
     #: A run this far over what was asked ends: the estimate was for a faster machine.
     PATIENCE = 1.5
+    #: Part of the work from which on its time tells how long the rest takes.
+    TELLING = 0.02
 
     def __init__(self, n_threads=None, max_seconds=math.inf, max_bytes=math.inf, callback=None,
                  progress=False):  # fmt: skip
@@ -203,7 +205,8 @@ class Run:
         percent = int(100 * done)
         self.bar.update(percent - self.shown)
         self.shown = percent
-        if plan is not None and elapsed > 1 and elapsed + left > self.PATIENCE * self.max_seconds:
+        known = elapsed + left if done >= self.TELLING else elapsed
+        if plan is not None and elapsed > 1 and known > self.PATIENCE * self.max_seconds:
             raise too_large(plan, elapsed + left, plan.bytes(self.n_threads), self)
         if self.callback is not None and self.callback(ExactState(done, elapsed, left)):
             raise KeyboardInterrupt
