@@ -53,6 +53,7 @@ static void run_all(int dtype, const unsigned *bits, double tolerance) {
     for (size_t i = 0; i < n; ++i) indices[i] = i;
     frbm_partial_t *partials = (frbm_partial_t *)block(n * sizeof *partials);
     void *workspace = block(ws);
+    memset(workspace, 0xff, ws);
     const double exact = log_sum();
     for (unsigned b = 0; b <= plan.tile_bits[2]; ++b) {
         CHECK(frbm_pairwise_run(&plan, n, indices, b, NULL, workspace, ws, &exec, partials) == 0);
@@ -83,6 +84,7 @@ static void run_all(int dtype, const unsigned *bits, double tolerance) {
     const size_t k = plan.bits[0] + plan.bits[1];
     const size_t ms = frbm_pairwise_moments_workspace_size(&plan, 2);
     void *room = block(ms);
+    memset(room, 0xff, ms); /* NaN wherever something is read before it is written */
     double *out = (double *)block(FRBM_PAIRWISE_MOMENTS(k) * sizeof(double));
     rc = frbm_pairwise_moments(&plan, NULL, 1, room, ms, &exec, partials, out);
     CHECK(dtype == FRBM_FLOAT64 ? rc == 0 : rc == FRBM_ERROR_DTYPE);
@@ -101,10 +103,10 @@ static void run_all(int dtype, const unsigned *bits, double tolerance) {
 }
 
 int main(void) {
-    const unsigned cuts[][3] = {{6, 6, 5}, {0, 9, 8}, {8, 7, 2}};
+    const unsigned cuts[][3] = {{6, 6, 5}, {0, 9, 8}, {8, 7, 2}, {9, 3, 5}, {13, 4, 0}};
     make_problem();
     run_all(FRBM_FLOAT64, NULL, 1e-12);
-    for (int c = 0; c < 3; ++c) {
+    for (int c = 0; c < 5; ++c) {
         run_all(FRBM_FLOAT64, cuts[c], 1e-12);
         run_all(FRBM_FLOAT32, cuts[c], 1e-5);
     }

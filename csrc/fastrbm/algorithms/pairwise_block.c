@@ -294,6 +294,7 @@ static void visit_single(const frbm_pairwise_t *plan, const frbm_pairwise_block_
     const double own_c = plan->own[FRBM_GROUP_C][c];
     for (size_t a = 0; a < n_a; ++a)
         s->k_shift[a] = own_c + coupled(plan, FRBM_GROUP_A, first_a + a, c);
+    if (lanes < FRBM_TILE) memset(s->f, 0, n_a * FRBM_TILE * sizeof *s->f);
     for (size_t b0 = 0; b0 < n_b; b0 += FRBM_TILE) {
         const uint64_t first_b = b->first[FRBM_GROUP_B] + b0;
         double exponents[FRBM_TILE], dots[FRBM_TILE] = {0};
