@@ -18,6 +18,7 @@ import numpy as np
 from . import draws
 from .plan import NotApplicable
 from .problem import U_LONG, U, states
+from .result import count_text
 from .statesum import Rows, StateSum
 
 #: Ratios multiplied before the exponent is taken out: 32 of at most 2^24 stay in any range.
@@ -98,7 +99,10 @@ class CountsPlan(StateSum):
 
     def fitting(self, ratio):
         """Cost is the product of the groups' sizes."""
-        return f"groups of equal units with at most {max(2, int(self.n_states / ratio))} counts"
+        if math.isinf(ratio):
+            return "fewer or smaller groups of equal units"
+        most = count_text(max(2, int(self.n_states / ratio)))
+        return f"groups of equal units with at most {most} counts"
 
     def seconds(self, n_threads):
         """As any sum over rows, and the coefficients."""

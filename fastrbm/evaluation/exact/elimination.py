@@ -30,6 +30,8 @@ from .problem import U_LONG, U, states
 WIDEST = 30
 #: Up to this many table entries in long double: bounds 2,000 times smaller where it has 64 bits.
 LONG_ENTRIES = 2**20
+#: The search for an order ends where it has met this many pairs of neighbours: some seconds.
+MOST_MET = 3e7
 #: Tables of more axes are made in blocks, between which signals and the clock are looked at.
 BLOCK_BITS = 21
 #: Seconds of the search for an order, for each edge and neighbour of its two ends.
@@ -117,11 +119,14 @@ class EliminationPlan(Plan):
     def __init__(self, problem):
         self.problem = problem
         self.both = problem.first.discrete and problem.second.discrete
-        self.least = least_width(problem)
-        if self.least > WIDEST:
-            self.order, self.width, self.n_states = None, self.least, 2 ** (self.least + 1)
+        self.order, self.scopes, self.least = None, None, least_width(problem)
+        if self.least <= WIDEST:
+            self.order, self.scopes = min_fill(neighbours(problem), WIDEST)
+        if self.order is None:  # no order was found; this many states at least
+            self.width = max(self.least, WIDEST + 1)
+            self.n_states = 2 ** (self.width + 1)
+            self.n_states_word = "at least "
         else:
-            self.order, self.scopes = min_fill(neighbours(problem))
             self.width = max(map(len, self.scopes))
             self.n_states = sum(2 ** (len(scope) + 1) for scope in self.scopes)
         self.reason = f"couplings are sparse: no table of more than 2^{self.width} entries"
@@ -133,11 +138,10 @@ class EliminationPlan(Plan):
 
     def seconds(self, n_threads):
         """Table entries; more for units with many tables, fewer where entries are wide."""
-        if self.n_states.bit_length() > 1000:
+        if self.order is None:
             return math.inf
         slow = 8 if self.n_states <= LONG_ENTRIES else 1
-        units = 0 if self.order is None else 5e-5 * len(self.order)
-        return OVERHEAD + units + slow * self.n_states / RATES["elimination"]
+        return OVERHEAD + 5e-5 * self.n + slow * self.n_states / RATES["elimination"]
 
     def bytes(self, n_threads):
         """The largest table, those it is made of, and blocks at work."""
@@ -149,6 +153,8 @@ class EliminationPlan(Plan):
 
     def fitting(self, ratio):
         """Cost doubles with each step of width."""
+        if math.isinf(ratio):
+            return f"couplings of width {WIDEST} at most"
         return f"couplings of width {max(1, self.width - math.ceil(math.log2(ratio)))}"
 
     def moment_seconds(self, n_threads, squares=()):
@@ -446,49 +452,58 @@ def neighbours(problem):
     return [set(np.flatnonzero(row).tolist()) for row in shared]
 
 
-def min_fill(graph):
+def min_fill(graph, most):
     """Return an elimination order and, for each of its units, the neighbours it then has.
 
-    Those are in the order in which they will be eliminated. The graph is a list of sets.
+    Those are in the order in which they will be eliminated. The graph is a list of sets. (None,
+    None) where a unit comes to have more than `most` neighbours, or the search takes too long.
 
     Examples
     --------
     >>> from fastrbm.evaluation.exact.elimination import min_fill
-    >>> min_fill([{1}, {0, 2}, {1}])
+    >>> min_fill([{1}, {0, 2}, {1}], 2)
     ([0, 1, 2], [(1,), (2,), ()])
+    >>> min_fill([{1, 2, 3}, {0, 2, 3}, {0, 1, 3}, {0, 1, 2}], 2)
+    (None, None)
     """
     graph = [set(near) for near in graph]
+    n_met = 0
 
     def fill(v):
         near = graph[v]
-        return (sum(len(near) - 1 - len(graph[a] & near) for a in near) // 2, len(near), v)
+        return sum(len(near) - 1 - len(graph[a] & near) for a in near) // 2
 
-    best = [fill(v) for v in range(len(graph))]
-    heap = list(best)
+    lacking = [fill(v) for v in range(len(graph))]
+    heap = [(lacking[v], len(near), v) for v, near in enumerate(graph)]
     heapq.heapify(heap)
     gone, order, scopes = set(), [], []
     while heap:
-        entry = heapq.heappop(heap)
-        v = entry[2]
-        if v in gone or entry != best[v]:
-            continue
+        missing, degree, v = heapq.heappop(heap)
         near = graph[v]
+        if v in gone or (missing, degree) != (lacking[v], len(near)):
+            continue
+        if degree > most or n_met > MOST_MET:
+            return None, None
         gone.add(v)
         order.append(v)
         scopes.append(near)
-        changed = set(near)
         for a in near:
             graph[a].discard(v)
-        for a in near:
-            new = near - graph[a] - {a}
-            if new:
-                for b in new:
+        if missing == 0:  # all neighbours know each other: each loses what v lacked beside it
+            for a in near:
+                lacking[a] -= len(graph[a]) - (degree - 1)
+            changed = near
+        else:
+            changed = set(near)
+            for a in near:
+                for b in near - graph[a] - {a}:
                     changed |= graph[a] & graph[b]
-                graph[a] |= new
-        for a in changed - gone:
-            now = fill(a)
-            if now != best[a]:
-                best[a] = now
-                heapq.heappush(heap, now)
+                    graph[a].add(b)
+                    graph[b].add(a)
+            for a in changed:
+                lacking[a] = fill(a)
+                n_met += len(graph[a]) ** 2
+        for a in changed:
+            heapq.heappush(heap, (lacking[a], len(graph[a]), a))
     position = {unit: k for k, unit in enumerate(order)}
     return order, [tuple(sorted(scope, key=position.__getitem__)) for scope in scopes]

@@ -82,6 +82,8 @@ class Plan:
     name = ""
     reason = ""
     n_states = 0
+    #: "at least " where n_states is only a bound.
+    n_states_word = ""
     #: Whether second moments of the visible side come with all others.
     gives_squares = False
 
@@ -232,8 +234,8 @@ def too_large(plan, seconds, n_bytes, run):
     needed += [f"max_bytes={math.ceil(n_bytes):.3g}"] if over_bytes > 1 and n_bytes < 1e12 else []
     fits = [plan.fitting(max(over_time, over_bytes)), *needed]
     message = (
-        f"method {plan.name!r} would sum {count_text(plan.n_states)} states in "
-        f"{time_text(seconds)} with {bytes_text(n_bytes)} of memory, over "
+        f"method {plan.name!r} would sum {plan.n_states_word}{count_text(plan.n_states)} states, "
+        f"{time_text(seconds)}, with {bytes_text(n_bytes)} of memory, over "
         f"{' and '.join(asked)}; would fit: {', or '.join(fits)}"
     )
     return TooLarge(message, plan.name, plan.n_states, seconds, n_bytes)
@@ -248,6 +250,8 @@ def time_text(seconds):
     >>> time_text(0.25), time_text(7200), time_text(1e12), time_text(1e20)
     ('about 0.25 s', 'about 2 h', 'about 3.2e+04 years', 'over 1e6 years')
     """
+    if math.isinf(seconds):
+        return "too long to estimate"
     if seconds > 3e13:
         return "over 1e6 years"
     for unit, size in (("years", 3.15576e7), ("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
