@@ -5,6 +5,7 @@ The choice: units without couplings and parts that do not touch are taken apart 
 the rates in plan.py. A method asked for by name treats the model whole.
 """
 
+import contextlib
 import math
 import os
 
@@ -115,7 +116,7 @@ def log_partition(
     float32 = validation.model_dtype("dtype", dtype).itemsize == 4
     plan, reason = choose(problem, method, run, float32=float32)
     refuse(plan, plan.seconds(run.n_threads), plan.bytes(run.n_threads), run)
-    found = carried(run, plan, lambda: plan.log_partition(run))
+    found = carried(run, plan, lambda: plan.log_partition(run), plan.uses_blas)
     info = record(run, beta=problem.beta, dtype="float32" if float32 else "float64")
     return LogPartition(
         found.value, plan.name, reason, plan.n_states, found.error, info["seconds"], info
@@ -164,10 +165,10 @@ def record(run, **more):
     return info
 
 
-def carried(run, plan, work):
+def carried(run, plan, work, uses_blas=True):
     """Do the work with BLAS held to one thread; Ctrl-C raises `Interrupted`."""
     try:
-        with one_blas_thread():
+        with one_blas_thread() if uses_blas else contextlib.nullcontext():
             found = work()
         run.finish()
     except KeyboardInterrupt:
@@ -229,7 +230,7 @@ def cheapest(problem, run, price, float32=False):
 
     # From what is planned at no cost to what is not.
     for name in ("gaussian", "pairwise", "split", "counts", "quadrature", "elimination"):
-        if found and price(best()) < QUICK and name in ("quadrature", "elimination"):
+        if found and price(best()) < QUICK and name in ("counts", "quadrature", "elimination"):
             continue
         if name == "elimination" and found:
             width = elimination.least_width(problem)

@@ -84,6 +84,8 @@ class Plan:
     n_states = 0
     #: "at least " where n_states is only a bound.
     n_states_word = ""
+    #: Whether log Z takes products of NumPy, whose threads are then to be one.
+    uses_blas = True
     #: Whether second moments of the visible side come with all others.
     gives_squares = False
 

@@ -56,6 +56,8 @@ def merge(partials):
 class ShardPlan(Plan):
     """A plan made of shards; a subclass opens an engine and closes the sum."""
 
+    uses_blas = False
+
     def open(self, n_threads):
         """Return the engine: ``.n_shards`` and ``.run(exec, ..., indices, partials)``."""
         raise NotImplementedError

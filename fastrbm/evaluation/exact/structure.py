@@ -71,6 +71,7 @@ class ComponentsPlan(Plan):
 
     def __init__(self, problem, free, parts, plans):
         self.problem, self.free, self.parts, self.plans = problem, free, parts, plans
+        self.uses_blas = any(plan.uses_blas for plan in plans)
         self.gives_squares = bool(plans) and all(plan.gives_squares for plan in plans)
         n_free = len(free[0]) + len(free[1])
         self.n_states = sum(plan.n_states for plan in plans) + (not plans)
