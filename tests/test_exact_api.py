@@ -398,3 +398,18 @@ def test_sources_refuse():
     rbm.weights[...] = 2.0
     with pytest.raises(ArithmeticError, match="positive definite"):
         source.fill(_lib.executor(), np.empty((2, 2)), np.empty(2), np.empty(2))
+
+
+def test_draws_do_not_depend_on_the_number_of_threads():
+    rng = np.random.default_rng(0)
+    for n in (21, 22, 23, 24):  # where pairwise and quadrature cost about the same
+        rbm = RBM(Spin(n, bias=0.1), Gaussian(1), weights=rng.normal(size=(n, 1)) * 0.1)
+        one, two = (exact_sample(rbm, 5, rng=1, n_threads=k) for k in (1, 2))
+        assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_moments_count_the_memory_of_all_they_give():
+    rbm = RBM(Bernoulli(784), Bernoulli(10), rng=1)
+    with pytest.raises(TooLarge, match="MB"):
+        exact_moments(rbm, visible_products=True, method="split", max_bytes=20e6)
+    exact_moments(rbm, method="split", max_bytes=20e6)

@@ -9,6 +9,8 @@ from reference import models, philox, training
 
 import fastrbm
 from fastrbm import RBM, Bernoulli, DivergenceError, Gaussian, Spin, train_cd
+from fastrbm._lib import core
+from fastrbm.training.metrics import METRICS
 
 pairs = pytest.mark.parametrize(("visible", "hidden"), models.PAIRS)
 
@@ -546,6 +548,16 @@ def test_divergence_keeps_the_last_good_state(persistent):
     history = caught.value.result.history
     assert len(history["epoch"]) < 200
     assert np.isfinite(history["reconstruction_error"]).all()
+
+
+def test_metrics_that_cannot_be_drawn_are_divergence(monkeypatch):
+    def fails(probe):
+        raise core.StatusError(-22, "a parameter is not finite")
+
+    monkeypatch.setitem(METRICS, "reconstruction_error", fails)
+    with pytest.raises(DivergenceError, match="not finite") as caught:
+        train_cd(binary(n_rows=20), n_hidden=3, n_epochs=2, rng=1)
+    assert caught.value.result.info["stopped"] == "diverged"
 
 
 @pytest.mark.parametrize("rate", [0.11, 0.12, 0.2, 1.0])

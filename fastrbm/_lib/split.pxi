@@ -16,6 +16,11 @@ cdef class Split:
         self.memory = Memory(size)
         check_status(frbm.frbm_split_init(&self.c, &rbm.c, side, n_threads, self.memory.p, size))
 
+    @staticmethod
+    def bytes(Rbm rbm, int side, int n_threads):
+        """The workspace that such an object would keep; 0 where there is none."""
+        return frbm.frbm_split_workspace_size(&rbm.c, side, n_threads)
+
     @property
     def n_shards(self):
         return self.c.n_shards

@@ -125,7 +125,10 @@ class _Run:
             self.check_normalisable(epoch)
         if status == "diverged":
             self.diverged(epoch, "parameters are no longer finite")
-        measured = self.metrics.measure(self.executor, epoch)
+        try:
+            measured = self.metrics.measure(self.executor, epoch)
+        except core.StatusError as error:  # parameters so large that nothing can be drawn
+            self.diverged(epoch, str(error))
         line = {
             "epoch": epoch,
             "seconds": trained - began,

@@ -225,7 +225,7 @@ def cheapest(problem, run, price, float32=False):
     found = []
 
     def best():
-        fitting = [plan for plan in found if plan.bytes(run.n_threads) <= run.max_bytes]
+        fitting = [plan for plan in found if plan.bytes(1) <= run.max_bytes]
         return min(fitting or found, key=price) if found else None
 
     # From what is planned at no cost to what is not.

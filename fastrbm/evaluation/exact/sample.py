@@ -69,11 +69,11 @@ def exact_sample(
     some = rbm.visible.discrete or rbm.hidden.discrete
     wanted = validation.state_dtype(dtype, some, rbm.dtype)
 
-    def price(plan):
-        return plan.moment_seconds(run.n_threads)
+    def price(plan, n_threads=1):  # on one thread: draws may not depend on their number
+        return plan.moment_seconds(n_threads)
 
     plan, _ = choose(problem, method, run, price=price)
-    refuse(plan, price(plan), plan.moment_bytes(run.n_threads), run)
+    refuse(plan, price(plan, run.n_threads), plan.moment_bytes(run.n_threads), run)
     drawn = carried(run, plan, lambda: plan.draw(run, n, key)) if n else (
         np.empty((0, rbm.n_visible)), np.empty((0, rbm.n_hidden)),
     )  # fmt: skip

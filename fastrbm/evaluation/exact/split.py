@@ -16,6 +16,8 @@ from .shards import ShardPlan, merge, rounded
 MOST = 60
 #: States whose log-weights are looked at together when states are drawn.
 CHUNK = 2**18
+#: Values of the other layer whose products are summed at a time.
+SQUARES_CHUNK = 2**18
 
 
 def plan(problem, side):
@@ -54,8 +56,15 @@ class SplitPlan(ShardPlan):
         return OVERHEAD + work(self.n, self.n_other) / (self.rate * n_threads)
 
     def bytes(self, n_threads):
-        """Tables of half-states for every unit, and the engine's own count where it is built."""
-        return work((self.n + 1) // 2, 32.0 * self.n_other)
+        """What the engine says: tables of half-states for every unit of the other layer."""
+        if self.n > MOST:
+            return work((self.n + 1) // 2, 16.0 * self.n_other)
+        return float(core.Split.bytes(self.problem.rbm._core, self.side, n_threads))
+
+    def moment_bytes(self, n_threads, squares=()):
+        """Products of the other layer's means take chunks of states, and the result."""
+        more = 64.0 * (SQUARES_CHUNK + self.n_other**2) if 1 - self.side in squares else 0.0
+        return self.bytes(n_threads) + more
 
     def moment_seconds(self, n_threads, squares=()):
         """Reverse-mode products; products of the other layer's means where those are wanted."""
@@ -115,7 +124,7 @@ class SplitPlan(ShardPlan):
         low, high = states(problem.first)
         layer, m = problem.second, problem.second.n
         total, spread, weight = np.zeros((m, m)), np.zeros(m), 0.0
-        chunk = max(1, min(CHUNK // 16, 2**24 // m))
+        chunk = max(1, SQUARES_CHUNK // m)
         for first in range(0, self.n_states, chunk):
             logs = np.empty(min(chunk, self.n_states - first))
             engine.log_weights(run.executor, beta, first, logs)
