@@ -314,9 +314,7 @@ static int sum_shards(const frbm_split_t *split, double beta, uint64_t n, const 
                       const frbm_exec_t *exec, frbm_partial_t *partials) {
     const struct frbm_split_buffers *b = split->buffers;
     const double work = split->n_state_units / (double)split->n_shards * (double)n;
-    int n_threads = exec->n_threads < split->n_threads ? exec->n_threads : split->n_threads;
-    if ((uint64_t)n_threads > n) n_threads = n > 0 ? (int)n : 1;
-    n_threads = frbm_team_size(n_threads, work);
+    const int n_threads = frbm_team_size(frbm_split_threads(split, exec, n), work);
     frbm_poll_t poll = frbm_poll_start(exec);
     atomic_int stop = 0;
     atomic_ullong next = 0;

@@ -204,4 +204,12 @@ frbm_running_t frbm_split_sum_states(const struct frbm_split_buffers *b,
                                      uint64_t end, double *scratch, double *exponent,
                                      frbm_poll_t *poll, atomic_int *stop);
 
+/* Threads for so many pieces: what was asked, within what the workspace is for. */
+static inline int frbm_split_threads(const frbm_split_t *split, const frbm_exec_t *exec,
+                                     uint64_t n_pieces) {
+    int n = exec->n_threads < split->n_threads ? exec->n_threads : split->n_threads;
+    if (n < 1) n = 1;
+    return (uint64_t)n > n_pieces && n_pieces > 0 ? (int)n_pieces : n;
+}
+
 #endif

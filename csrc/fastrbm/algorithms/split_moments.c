@@ -271,10 +271,8 @@ static void one_piece(run_t *run, enum pass pass, size_t piece, double *scratch,
 static int all_pieces(run_t *run, enum pass pass) {
     const struct frbm_split_buffers *b = run->split->buffers;
     const size_t n_pieces = b->moments->n_pieces;
-    int n_threads =
-        run->exec->n_threads < run->split->n_threads ? run->exec->n_threads : run->split->n_threads;
-    if ((size_t)n_threads > n_pieces) n_threads = (int)n_pieces;
-    n_threads = frbm_team_size(n_threads, 4 * run->split->n_state_units);
+    const int n_threads = frbm_team_size(frbm_split_threads(run->split, run->exec, n_pieces),
+                                         4 * run->split->n_state_units);
     atomic_int stop = 0;
     atomic_ullong next = 0;
 #ifdef _OPENMP

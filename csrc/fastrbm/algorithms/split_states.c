@@ -231,8 +231,8 @@ int frbm_split_log_weights(frbm_split_t *split, double beta, uint64_t first, uin
     split->error_bound = frbm_split_states_error(b, exec->kernels, beta, &largest);
     if (!(largest <= FRBM_SPLIT_LARGEST)) return FRBM_ERROR_RANGE;
 
-    const int threads = exec->n_threads < split->n_threads ? exec->n_threads : split->n_threads;
-    const int n_threads = frbm_team_size(threads, (double)n * (double)b->m * (double)b->n);
+    const int n_threads =
+        frbm_team_size(frbm_split_threads(split, exec, n), (double)n * (double)b->m * (double)b->n);
     const uint64_t n_blocks = (n + FRBM_SPLIT_STATES - 1) / FRBM_SPLIT_STATES;
     frbm_poll_t poll = frbm_poll_start(exec);
     atomic_int stop = 0;

@@ -90,6 +90,30 @@ def least_width(problem):
     return bound
 
 
+def least_entries(problem):
+    """Return a lower bound on the table entries of any order of usable width.
+
+    One table of the least width; and where every unit of one layer has too many neighbours to be
+    summed out, all but `WIDEST` of the other layer's go first, each with its own neighbours.
+
+    Examples
+    --------
+    >>> import fastrbm
+    >>> from fastrbm.evaluation.exact.elimination import least_entries
+    >>> from fastrbm.evaluation.exact.problem import Problem
+    >>> least_entries(Problem(fastrbm.RBM(fastrbm.Spin(130), fastrbm.Spin(20), rng=0), 1.0)) / 2**21
+    100.0
+    """
+    bound = 2.0 ** min(least_width(problem) + 1, 1000)
+    if problem.first.discrete and problem.second.discrete:
+        coupled = problem.weights != 0
+        for first, second in ((coupled.sum(1), coupled.sum(0)), (coupled.sum(0), coupled.sum(1))):
+            if second[second > 0].min(initial=WIDEST + 1) > WIDEST:
+                goes = np.sort(first[first > 0])[: max(0, np.count_nonzero(first) - WIDEST)]
+                bound = max(bound, float(np.exp2(np.minimum(goes + 1.0, 1000)).sum()))
+    return bound
+
+
 def ordering_seconds(problem):
     """Return about how long the search for an order takes; sets of neighbours are met in Python.
 

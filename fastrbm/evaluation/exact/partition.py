@@ -188,7 +188,7 @@ def refuse(plan, seconds, n_bytes, run):
 
 
 def choose(problem, method, run, float32=False, price=None):
-    """Return the plan for a problem and the reason in words.
+    """Return the plan for a problem and the reason in words; Ctrl-C raises `Interrupted`.
 
     Parameters
     ----------
@@ -205,6 +205,14 @@ def choose(problem, method, run, float32=False, price=None):
         def price(plan):  # on one thread: bits may not depend on their number
             return plan.seconds(1)
 
+    try:
+        return _choose(problem, method, run, float32, price)
+    except KeyboardInterrupt:
+        run.close()
+        raise Interrupted("interrupted while the method was chosen", None) from None
+
+
+def _choose(problem, method, run, float32, price):
     if method not in ("auto", "components"):
         plans = list(candidates(problem, (method,), float32))
         plan = min(plans, key=price)
@@ -221,11 +229,15 @@ def choose(problem, method, run, float32=False, price=None):
 
 
 def cheapest(problem, run, price, float32=False):
-    """Return the plan that costs least of those whose memory fits, and the reason in words."""
+    """Return the plan that costs least of those that fit, or of all; and the reason in words."""
     found = []
 
     def best():
-        fitting = [plan for plan in found if plan.bytes(1) <= run.max_bytes]
+        fitting = [
+            plan
+            for plan in found
+            if plan.bytes(1) <= run.max_bytes and price(plan) <= run.max_seconds * run.n_threads
+        ]
         return min(fitting or found, key=price) if found else None
 
     # From what is planned at no cost to what is not.
@@ -233,11 +245,11 @@ def cheapest(problem, run, price, float32=False):
         if found and price(best()) < QUICK and name in ("counts", "quadrature", "elimination"):
             continue
         if name == "elimination" and found:
-            width = elimination.least_width(problem)
-            if width > elimination.WIDEST:
+            entries = elimination.least_entries(problem)
+            if entries > 2.0 ** (elimination.WIDEST + 1):
                 continue
-            tables = 2.0 ** (width + 1) / RATES["elimination"]
-            if tables + elimination.ordering_seconds(problem) > price(best()):
+            search = elimination.ordering_seconds(problem)
+            if entries / RATES["elimination"] + search > price(best()):
                 continue
         try:
             found += candidates(problem, (name,), float32)
