@@ -174,22 +174,36 @@ def test_a_dropped_shard_is_seen(float32):
         assert abs(value - log_sum) > 1e-3
 
 
-def test_moments():
-    """Means and products of the units of A and B from one plan, to rounding."""
-    for scale in (0.3, 3.0):
-        linear, coupling = pairs.random_pairs(13, scale, seed=5)
-        plan = core.Pairwise(linear, coupling, -1, 1)
-        log_z, mean, second, *_ = plan.moments(_lib.executor(2))
+@pytest.mark.parametrize("n", [1, 3, 5, 6, 7, 10, 13])
+def test_moments(n):
+    """Means and products of the units of A and B, wherever the groups lie and fine the blocks."""
+    for scale in (0.3, 3.0, 30.0):
+        linear, coupling = pairs.random_pairs(n, scale, seed=5)
         weights = pairs.log_weights(linear, coupling, -1, 1)
         log_sum = pairs.log_sum(weights)
-        k = plan.bits[0] + plan.bits[1]
         p = WIDE.to_float(WIDE.exp(weights - float(log_sum)))
         p /= p.sum()
-        x = 2.0 * (np.arange(2**13)[:, None] >> np.arange(k) & 1) - 1
-        atol = rounding(plan, linear, coupling, -1, 1)
-        assert abs(log_z - log_sum) <= atol
-        np.testing.assert_allclose(mean, p @ x, atol=2 * atol)
-        np.testing.assert_allclose(second, (x.T * p) @ x, atol=2 * atol)
+        x = 2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1) - 1
+        a, b, c = core.Pairwise(linear, coupling, -1, 1).bits
+        for bits in {(a, b, c), (b, c, a), (c, a, b)}:
+            plan = core.Pairwise(linear, coupling, -1, 1, bits=bits)
+            k = bits[0] + bits[1]
+            atol = rounding(plan, linear, coupling, -1, 1)
+            for block_bits in (None, np.zeros(plan.n_shards, np.uint8)):
+                dirty_the_heap()
+                log_z, mean, second, *_, partials = plan.moments(_lib.executor(2), block_bits)
+                lost = float((partials["lost"] / partials["mantissa"]).sum())
+                assert abs(log_z - log_sum) <= atol + lost
+                np.testing.assert_allclose(mean, p @ x[:, :k], atol=2 * (atol + lost))
+                answer = (x[:, :k].T * p) @ x[:, :k]
+                np.testing.assert_allclose(second, answer, atol=2 * (atol + lost))
+
+
+def dirty_the_heap():
+    """Leave blocks full of NaN where the next workspace may come from."""
+    sizes = (20, 100, 1000, 8000, 26_000, 30_000, 64_000, 120_000)
+    blocks = [np.full(size, np.nan) for size in sizes for _ in range(3)]
+    del blocks
 
 
 # ------------------------------------------------------------------------- both methods, publicly
