@@ -413,3 +413,21 @@ def test_moments_count_the_memory_of_all_they_give():
     with pytest.raises(TooLarge, match="MB"):
         exact_moments(rbm, visible_products=True, method="split", max_bytes=20e6)
     exact_moments(rbm, method="split", max_bytes=20e6)
+
+
+def test_means_of_fields_too_small_for_log_z():
+    rbm = RBM(Spin(5, bias=1e-9), Gaussian(2), weights=np.ones((5, 2)) * [[0.5, 0.2]])
+    tiny = exact_moments(rbm, method="pairwise")
+    want = exact_moments(rbm, method="split")
+    for name in ("visible", "hidden"):
+        got = getattr(tiny, name)
+        assert (got > 1e-9).all()
+        np.testing.assert_allclose(got, getattr(want, name), atol=1e-15)
+
+
+def test_dense_models_are_not_searched_for_an_order():
+    rbm = RBM(Bernoulli(784), Bernoulli(28), rng=0)
+    with pytest.raises(TooLarge, match="split"):
+        exact_moments(rbm, max_seconds=0.1)
+    with pytest.raises(TooLarge, match="elimination"):
+        log_partition(RBM(Spin(1000), Spin(1000), rng=0), method="elimination")

@@ -113,7 +113,7 @@ int frbm_pairwise_init(frbm_pairwise_t *plan, size_t n, double low, double high,
 }
 
 double frbm_pairwise_relative_error(const frbm_pairwise_t *plan) {
-    /* Of an entry: bits of factors and exponentials (2 units each) and a few products. */
+    /* Lanes, strips, and blocks are summed one level after the other. Of an entry: bits of factors and exponentials (2 units each) and a few products. */
     const unsigned bits = plan->tile_bits[0] + 2 * plan->tile_bits[2];
     const double entry = 3.0 * bits + 16;
     const double sums = (double)frbm_states_of(plan->tile_bits[FRBM_GROUP_A]) +
@@ -216,21 +216,28 @@ typedef struct {
     frbm_partial_t *partials;
 } run_t;
 
-void frbm_pairwise_add(frbm_partial_t *sum, const frbm_pairwise_strip_t *strip) {
-    double most = sum->exponent;
-    for (size_t l = 0; l < strip->lanes; ++l)
-        most = strip->exponents[l] > most ? strip->exponents[l] : most;
-    if (most > sum->exponent) {
-        const double factor = exp(sum->exponent - most);
+void frbm_pairwise_join(frbm_partial_t *sum, double exponent, double mantissa, double lost) {
+    if (exponent > sum->exponent) {
+        const double factor = exp(sum->exponent - exponent);
         sum->mantissa *= factor;
         sum->lost *= factor;
-        sum->exponent = most;
+        sum->exponent = exponent;
     }
+    const double weight = exp(exponent - sum->exponent);
+    sum->mantissa += weight * mantissa;
+    sum->lost += weight * lost;
+}
+
+void frbm_pairwise_add(frbm_partial_t *sum, const frbm_pairwise_strip_t *strip) {
+    double most = strip->exponents[0], mantissa = 0, lost = 0;
+    for (size_t l = 1; l < strip->lanes; ++l)
+        most = strip->exponents[l] > most ? strip->exponents[l] : most;
     for (size_t l = 0; l < strip->lanes; ++l) {
         const double weight = exp(strip->exponents[l] - most);
-        sum->mantissa += weight * strip->dots[l];
-        sum->lost += weight * strip->lost[l];
+        mantissa += weight * strip->dots[l];
+        lost += weight * strip->lost[l];
     }
+    frbm_pairwise_join(sum, most, mantissa, lost);
 }
 
 static void add_strip(void *context, const frbm_pairwise_strip_t *strip) {
@@ -244,8 +251,10 @@ static void run_shard(void *context, size_t number, const frbm_pairwise_scratch_
     for (size_t k = 0; k < frbm_pairwise_n_blocks(run->plan, run->block_bits); ++k) {
         const frbm_pairwise_block_t block =
             frbm_pairwise_block(run->plan, run->indices[number], run->block_bits, k);
+        frbm_partial_t part = {0, -INFINITY, 0, 0};
         frbm_pairwise_visit(run->plan, run->kernels, &block, run->powers, 0, scratch, add_strip,
-                            &sum);
+                            &part);
+        frbm_pairwise_join(&sum, part.exponent, part.mantissa, part.lost);
         if (frbm_stop_asked(stop)) return;
     }
     run->partials[number] = sum;

@@ -81,6 +81,9 @@ frbm_pairwise_block_t frbm_pairwise_block(const frbm_pairwise_t *plan, uint64_t 
 
 int frbm_pairwise_check(const frbm_pairwise_t *plan);
 
+/* Add to a partial result: mantissa exp(exponent), of which lost exp(exponent) may be missing. */
+void frbm_pairwise_join(frbm_partial_t *sum, double exponent, double mantissa, double lost);
+
 /* Add a strip's lanes to a partial result. */
 void frbm_pairwise_add(frbm_partial_t *sum, const frbm_pairwise_strip_t *strip);
 

@@ -51,7 +51,7 @@ typedef struct {
     int with_energy;
     uint64_t first_a;
     slot_t *slot;
-    frbm_partial_t *partial;
+    frbm_partial_t block; /* the sum of one */
     fold_t fold;
 } shard_t;
 
@@ -128,7 +128,7 @@ static void add_strip(void *context, const frbm_pairwise_strip_t *strip) {
         most = strip->exponents[l] > most ? strip->exponents[l] : most;
     rescale(s, most);
     for (size_t l = 0; l < strip->lanes; ++l) z[l] = exp(strip->exponents[l] - slot->exponent);
-    frbm_pairwise_add(s->partial, strip);
+    frbm_pairwise_add(&s->block, strip);
     if (s->with_energy) add_log(s, strip, z);
     fold_rows(s, strip, z);
     for (size_t l = 0; l < strip->lanes; ++l) {
@@ -219,16 +219,18 @@ static void run_slot(void *context, size_t number, const frbm_pairwise_scratch_t
     for (uint64_t index = begin; index < end; ++index) {
         const unsigned bits =
             m->block_bits == NULL ? plan->tile_bits[FRBM_GROUP_C] : m->block_bits[index];
-        const frbm_partial_t empty = {index, -INFINITY, 0, 0};
-        s.partial = &m->partials[index];
-        *s.partial = empty;
+        frbm_partial_t sum = {index, -INFINITY, 0, 0};
         memset(s.fold.by_a, 0, n_rows(plan) * FRBM_TILE * sizeof(double));
         for (size_t k = 0; k < frbm_pairwise_n_blocks(plan, bits); ++k) {
             const frbm_pairwise_block_t block = frbm_pairwise_block(plan, index, bits, k);
+            const frbm_partial_t empty = {index, -INFINITY, 0, 0};
+            s.block = empty;
             s.first_a = block.first[FRBM_GROUP_A];
             frbm_pairwise_visit(plan, m->kernels, &block, NULL, 1, scratch, add_strip, &s);
+            frbm_pairwise_join(&sum, s.block.exponent, s.block.mantissa, s.block.lost);
             if (frbm_stop_asked(stop)) return;
         }
+        m->partials[index] = sum;
         add_rows(&s);
     }
 }

@@ -49,7 +49,9 @@
 /* Sums are added up over so many blocks of rows before they go to one that keeps what it rounds
  * off, and so many additions each weight goes through at most. */
 #define FRBM_SPLIT_FLUSH 32
-#define FRBM_SPLIT_SUM_STEPS (FRBM_SPLIT_FLUSH * FRBM_FACTOR_ROWS + FRBM_FACTOR_LANES + 10)
+#define FRBM_SPLIT_PANELS (FRBM_SPLIT_MAX_LANES / FRBM_FACTOR_LANES)
+#define FRBM_SPLIT_SUM_STEPS                                                                       \
+    (FRBM_SPLIT_FLUSH * FRBM_FACTOR_ROWS * FRBM_SPLIT_PANELS + FRBM_FACTOR_LANES + 10)
 /* The exponent of lanes and rows that do not exist. */
 #define FRBM_SPLIT_NOTHING -1e18
 /* Units of a block of moments: their prefixes take 16 KiB. */

@@ -334,7 +334,8 @@ class PairwisePlan(ShardPlan):
             whole = np.ones((self.n, self.n))
             whole[:n, :n] = square
             whole[:n, n] = whole[n, :n] = mean
-            mean, square = np.zeros(self.n), whole
+            # Linear response to fields too small to be seen in log Z; the next term is their cube.
+            mean, square = whole @ self.pairs.linear.astype(np.float64), whole
         diagonal = 1.0 if self.pairs.low == -1 else mean
         np.fill_diagonal(square, diagonal)
         raw = joint_moments(problem, mean, square, squares, total, -size / beta, variance)
