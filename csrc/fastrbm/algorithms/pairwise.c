@@ -144,6 +144,8 @@ frbm_pairwise_scratch_t frbm_pairwise_scratch(const frbm_pairwise_t *plan, frbm_
     s.k_shift = (double *)frbm_workspace_take(w, 2 * n_a * sizeof(double));
     s.log_strip = (double *)frbm_workspace_take(w, most * row);
     s.rest = NULL;
+    s.team = NULL;
+    s.stop = NULL;
     return s;
 }
 
@@ -180,6 +182,7 @@ int frbm_pairwise_for_each(const frbm_pairwise_t *plan, size_t n, double work,
                            frbm_pairwise_one_t one, void *context) {
     const int n_threads = frbm_team_size(exec->n_threads, work);
     frbm_stop_t stop = frbm_stop_start(exec);
+    atomic_size_t next = 0;
     (void)n_threads;
 #ifdef _OPENMP
 #pragma omp parallel num_threads(n_threads) if (n_threads > 1)
@@ -191,14 +194,15 @@ int frbm_pairwise_for_each(const frbm_pairwise_t *plan, size_t n, double work,
         mine.used += (size_t)team.thread * scratch_size;
         frbm_pairwise_scratch_t scratch = frbm_pairwise_scratch(plan, &mine);
         scratch.rest = &mine;
-#ifdef _OPENMP
-#pragma omp for schedule(dynamic, 1)
-#endif
-        for (size_t i = 0; i < n; ++i)
-            if (!frbm_stop_asked(&stop)) one(context, i, &scratch, &stop);
+        scratch.team = &team;
+        scratch.stop = &stop;
+        for (size_t i = atomic_fetch_add(&next, 1); i < n && !frbm_stop_asked(&stop, &team);
+             i = atomic_fetch_add(&next, 1))
+            one(context, i, &scratch);
         frbm_flush_end(before);
+        frbm_stop_wait(&stop, &team);
     }
-    return frbm_stop_asked(&stop) ? FRBM_STOPPED : FRBM_OK;
+    return frbm_stop_heard(&stop) ? FRBM_STOPPED : FRBM_OK;
 }
 
 /* Multiply-adds of a shard: what a block's panels and weights cost counts as 24. */
@@ -244,8 +248,7 @@ static void add_strip(void *context, const frbm_pairwise_strip_t *strip) {
     frbm_pairwise_add((frbm_partial_t *)context, strip);
 }
 
-static void run_shard(void *context, size_t number, const frbm_pairwise_scratch_t *scratch,
-                      frbm_stop_t *stop) {
+static void run_shard(void *context, size_t number, const frbm_pairwise_scratch_t *scratch) {
     const run_t *run = (const run_t *)context;
     frbm_partial_t sum = {run->indices[number], -INFINITY, 0, 0};
     for (size_t k = 0; k < frbm_pairwise_n_blocks(run->plan, run->block_bits); ++k) {
@@ -255,7 +258,7 @@ static void run_shard(void *context, size_t number, const frbm_pairwise_scratch_
         frbm_pairwise_visit(run->plan, run->kernels, &block, run->powers, 0, scratch, add_strip,
                             &part);
         frbm_pairwise_join(&sum, part.exponent, part.mantissa, part.lost);
-        if (frbm_stop_asked(stop)) return;
+        if (frbm_stop_asked(scratch->stop, scratch->team)) return;
     }
     run->partials[number] = sum;
 }

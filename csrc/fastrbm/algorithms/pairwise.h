@@ -39,6 +39,8 @@ typedef struct {
     double *k_shift;              /* of each state of A */
     double *log_strip;            /* a strip of log-weights */
     const frbm_workspace_t *rest; /* what the thread has beyond this */
+    const frbm_team_t *team;
+    frbm_stop_t *stop;
 } frbm_pairwise_scratch_t;
 
 frbm_pairwise_scratch_t frbm_pairwise_scratch(const frbm_pairwise_t *plan, frbm_workspace_t *w);
@@ -90,7 +92,7 @@ void frbm_pairwise_add(frbm_partial_t *sum, const frbm_pairwise_strip_t *strip);
 /* Run `one` for the numbers [0, n) by the team, each number by one thread with scratch_size bytes of
  * its own from w on; polls after each, and wherever `one` asks. */
 typedef void (*frbm_pairwise_one_t)(void *context, size_t number,
-                                    const frbm_pairwise_scratch_t *scratch, frbm_stop_t *stop);
+                                    const frbm_pairwise_scratch_t *scratch);
 int frbm_pairwise_for_each(const frbm_pairwise_t *plan, size_t n, double work,
                            const frbm_workspace_t *w, size_t scratch_size, const frbm_exec_t *exec,
                            frbm_pairwise_one_t one, void *context);

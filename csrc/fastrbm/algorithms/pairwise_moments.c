@@ -202,8 +202,7 @@ size_t frbm_pairwise_moments_workspace_size(const frbm_pairwise_t *plan, int n_t
     return w.used + (size_t)(n_threads < 1 ? 1 : n_threads) * thread_bytes(plan) + FRBM_ALIGNMENT;
 }
 
-static void run_slot(void *context, size_t number, const frbm_pairwise_scratch_t *scratch,
-                     frbm_stop_t *stop) {
+static void run_slot(void *context, size_t number, const frbm_pairwise_scratch_t *scratch) {
     const moments_t *m = (const moments_t *)context;
     const frbm_pairwise_t *plan = m->plan;
     const size_t n_slots = slots_of(plan);
@@ -228,7 +227,7 @@ static void run_slot(void *context, size_t number, const frbm_pairwise_scratch_t
             s.first_a = block.first[FRBM_GROUP_A];
             frbm_pairwise_visit(plan, m->kernels, &block, NULL, 1, scratch, add_strip, &s);
             frbm_pairwise_join(&sum, s.block.exponent, s.block.mantissa, s.block.lost);
-            if (frbm_stop_asked(stop)) return;
+            if (frbm_stop_asked(scratch->stop, scratch->team)) return;
         }
         m->partials[index] = sum;
         add_rows(&s);

@@ -270,8 +270,8 @@ static frbm_partial_t partial_of(const struct frbm_split_buffers *b, uint64_t in
 
 frbm_running_scaled_t frbm_split_sum_rows(const struct frbm_split_buffers *b,
                                           const frbm_kernels_t *kernels, uint64_t begin,
-                                          uint64_t end, double *scratch, frbm_poll_t *poll,
-                                          atomic_int *stop) {
+                                          uint64_t end, double *scratch, frbm_stop_t *stop,
+                                          const frbm_team_t *team) {
     const uint64_t interval = frbm_split_poll_interval(b);
     frbm_running_scaled_t total = {{0, 0}, FRBM_SPLIT_NOTHING};
     frbm_split_rows_t rows;
@@ -279,8 +279,7 @@ frbm_running_scaled_t frbm_split_sum_rows(const struct frbm_split_buffers *b,
     reset(&rows);
     for (uint64_t i = begin; i < end; ++i) {
         if (i % interval == interval - 1) {
-            if (poll != NULL && frbm_poll(poll)) atomic_store(stop, 1);
-            if (atomic_load_explicit(stop, memory_order_relaxed)) break;
+            if (frbm_stop_asked(stop, team)) break;
         }
         frbm_split_rows_go(b, kernels, i, &rows);
         sum_block(b, kernels, &rows, &total);
@@ -290,21 +289,21 @@ frbm_running_scaled_t frbm_split_sum_rows(const struct frbm_split_buffers *b,
     return total;
 }
 
-/* One shard. poll is NULL but on the calling thread. */
+/* One shard. */
 static frbm_partial_t sum_shard(const frbm_split_t *split, const frbm_kernels_t *kernels,
-                                double beta, uint64_t index, double *scratch, frbm_poll_t *poll,
-                                atomic_int *stop) {
+                                double beta, uint64_t index, double *scratch, frbm_stop_t *stop,
+                                const frbm_team_t *team) {
     const struct frbm_split_buffers *b = split->buffers;
     if (b->is_factored) {
         const uint64_t n = b->n_row_blocks / split->n_shards;
         const frbm_running_scaled_t total =
-            frbm_split_sum_rows(b, kernels, n * index, n * index + n, scratch, poll, stop);
+            frbm_split_sum_rows(b, kernels, n * index, n * index + n, scratch, stop, team);
         return partial_of(b, index, &total);
     }
     const uint64_t n = ((uint64_t)1 << b->n) / split->n_shards;
     frbm_partial_t partial = {index, 0, 0, 0};
     const frbm_running_t total = frbm_split_sum_states(b, kernels, beta, n * index, n * index + n,
-                                                       scratch, &partial.exponent, poll, stop);
+                                                       scratch, &partial.exponent, stop, team);
     partial.mantissa = total.sum + total.rest;
     return partial;
 }
@@ -315,24 +314,21 @@ static int sum_shards(const frbm_split_t *split, double beta, uint64_t n, const 
     const struct frbm_split_buffers *b = split->buffers;
     const double work = split->n_state_units / (double)split->n_shards * (double)n;
     const int n_threads = frbm_team_size(frbm_split_threads(split, exec, n), work);
-    frbm_poll_t poll = frbm_poll_start(exec);
-    atomic_int stop = 0;
+    frbm_stop_t stop = frbm_stop_start(exec);
     atomic_ullong next = 0;
+    (void)n_threads;
 #ifdef _OPENMP
 #pragma omp parallel num_threads(n_threads) if (n_threads > 1)
 #endif
     {
         const frbm_team_t team = frbm_team_here(NULL);
         double *scratch = b->scratch + (size_t)team.thread * b->thread_scratch;
-        frbm_poll_t *mine = team.thread == 0 ? &poll : NULL;
         uint64_t i;
-        while (!atomic_load_explicit(&stop, memory_order_relaxed) &&
-               (i = atomic_fetch_add(&next, 1)) < n) {
-            if (mine != NULL && frbm_poll(mine)) atomic_store(&stop, 1);
-            partials[i] = sum_shard(split, exec->kernels, beta, indices[i], scratch, mine, &stop);
-        }
+        while (!frbm_stop_asked(&stop, &team) && (i = atomic_fetch_add(&next, 1)) < n)
+            partials[i] = sum_shard(split, exec->kernels, beta, indices[i], scratch, &stop, &team);
+        frbm_stop_wait(&stop, &team);
     }
-    return atomic_load(&stop) ? FRBM_STOPPED : FRBM_OK;
+    return frbm_stop_heard(&stop) ? FRBM_STOPPED : FRBM_OK;
 }
 
 int frbm_split_run(frbm_split_t *split, double beta, uint64_t n, const uint64_t *indices,

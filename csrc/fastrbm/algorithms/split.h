@@ -30,7 +30,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "fastrbm/core/poll.h"
+#include "fastrbm/core/stop.h"
 #include "fastrbm/core/team.h"
 #include "fastrbm/core/twofold.h"
 #include "fastrbm/core/workspace.h"
@@ -196,15 +196,15 @@ static inline void frbm_running_scaled_add(frbm_running_scaled_t *r, double mant
 }
 
 /* Sums of weights, for begin .. end of blocks of rows, without constant; or of states through the
- * cgf, times exp(-exponent). Only the calling thread has a poll; all look at stop. */
+ * cgf, times exp(-exponent). Only the calling thread polls; all hear it. */
 frbm_running_scaled_t frbm_split_sum_rows(const struct frbm_split_buffers *b,
                                           const frbm_kernels_t *kernels, uint64_t begin,
-                                          uint64_t end, double *scratch, frbm_poll_t *poll,
-                                          atomic_int *stop);
+                                          uint64_t end, double *scratch, frbm_stop_t *stop,
+                                          const frbm_team_t *team);
 frbm_running_t frbm_split_sum_states(const struct frbm_split_buffers *b,
                                      const frbm_kernels_t *kernels, double beta, uint64_t begin,
                                      uint64_t end, double *scratch, double *exponent,
-                                     frbm_poll_t *poll, atomic_int *stop);
+                                     frbm_stop_t *stop, const frbm_team_t *team);
 
 /* Threads for so many pieces: what was asked, within what the workspace is for. */
 static inline int frbm_split_threads(const frbm_split_t *split, const frbm_exec_t *exec,

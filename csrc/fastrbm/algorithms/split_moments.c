@@ -200,8 +200,8 @@ static void scale_rows(const struct frbm_split_buffers *b, thread_t *t, int is_d
 }
 
 static void run_piece(const struct frbm_split_buffers *b, const frbm_kernels_t *kernels,
-                      size_t piece, int is_direct, double *scratch, frbm_poll_t *poll,
-                      atomic_int *stop) {
+                      size_t piece, int is_direct, double *scratch, frbm_stop_t *stop,
+                      const frbm_team_t *team) {
     const uint64_t begin = frbm_split_piece(b, piece, b->n_row_blocks),
                    end = frbm_split_piece(b, piece + 1, b->n_row_blocks);
     const uint64_t interval = frbm_split_poll_interval(b);
@@ -218,8 +218,7 @@ static void run_piece(const struct frbm_split_buffers *b, const frbm_kernels_t *
     clear(t.recent, (2 + RECENT_BITS) * ldt);
     for (uint64_t block = begin; block < end; ++block) {
         if (block % interval == 0) {
-            if (poll != NULL && frbm_poll(poll)) atomic_store(stop, 1);
-            if (atomic_load_explicit(stop, memory_order_relaxed)) return;
+            if (frbm_stop_asked(stop, team)) return;
         }
         frbm_split_rows_go(b, kernels, block, &t.rows);
         scale_rows(b, &t, is_direct);
@@ -244,28 +243,29 @@ typedef struct {
     double beta, log_z;
     int is_direct, with_products;
     const frbm_exec_t *exec;
-    frbm_poll_t poll;
+    frbm_stop_t stop;
 } run_t;
 
-static void one_piece(run_t *run, enum pass pass, size_t piece, double *scratch, frbm_poll_t *poll,
-                      atomic_int *stop) {
+static void one_piece(run_t *run, enum pass pass, size_t piece, double *scratch,
+                      const frbm_team_t *team) {
+    frbm_stop_t *stop = &run->stop;
     const struct frbm_split_buffers *b = run->split->buffers;
     const frbm_kernels_t *kernels = run->exec->kernels;
     frbm_split_totals_t *totals = &b->moments->totals[piece];
     if (pass == SUM)
         totals->sum = frbm_split_sum_rows(b, kernels, frbm_split_piece(b, piece, b->n_row_blocks),
                                           frbm_split_piece(b, piece + 1, b->n_row_blocks), scratch,
-                                          poll, stop);
+                                          stop, team);
     else if (pass == MEANS)
-        run_piece(b, kernels, piece, run->is_direct, scratch, poll, stop);
+        run_piece(b, kernels, piece, run->is_direct, scratch, stop, team);
     else if (pass == STATES_SUM)
         totals->sum.mantissa = frbm_split_sum_states(
             b, kernels, run->beta, frbm_split_piece(b, piece, (uint64_t)1 << b->n),
-            frbm_split_piece(b, piece + 1, (uint64_t)1 << b->n), scratch, &totals->exponent, poll,
-            stop);
+            frbm_split_piece(b, piece + 1, (uint64_t)1 << b->n), scratch, &totals->exponent, stop,
+            team);
     else
         frbm_split_states_moments(b, kernels, run->beta, piece, run->log_z, run->with_products,
-                                  scratch, poll, stop);
+                                  scratch, stop, team);
 }
 
 static int all_pieces(run_t *run, enum pass pass) {
@@ -273,8 +273,9 @@ static int all_pieces(run_t *run, enum pass pass) {
     const size_t n_pieces = b->moments->n_pieces;
     const int n_threads = frbm_team_size(frbm_split_threads(run->split, run->exec, n_pieces),
                                          4 * run->split->n_state_units);
-    atomic_int stop = 0;
     atomic_ullong next = 0;
+    atomic_store(&run->stop.arrived, 0);
+    (void)n_threads;
 #ifdef _OPENMP
 #pragma omp parallel num_threads(n_threads) if (n_threads > 1)
 #endif
@@ -282,11 +283,11 @@ static int all_pieces(run_t *run, enum pass pass) {
         const frbm_team_t team = frbm_team_here(NULL);
         double *scratch = b->scratch + (size_t)team.thread * b->thread_scratch;
         uint64_t i;
-        while (!atomic_load_explicit(&stop, memory_order_relaxed) &&
-               (i = atomic_fetch_add(&next, 1)) < n_pieces)
-            one_piece(run, pass, (size_t)i, scratch, team.thread == 0 ? &run->poll : NULL, &stop);
+        while (!frbm_stop_heard(&run->stop) && (i = atomic_fetch_add(&next, 1)) < n_pieces)
+            one_piece(run, pass, (size_t)i, scratch, &team);
+        frbm_stop_wait(&run->stop, &team);
     }
-    return atomic_load(&stop) ? FRBM_STOPPED : FRBM_OK;
+    return frbm_stop_heard(&run->stop) ? FRBM_STOPPED : FRBM_OK;
 }
 
 /* Totals of all pieces into those of the first, in order. */
@@ -481,7 +482,7 @@ int frbm_split_moments(frbm_split_t *split, double beta, const frbm_exec_t *exec
     struct frbm_split_buffers *b = split->buffers;
     int rc = frbm_split_prepare(split, beta, exec->kernels);
     if (rc < 0) return rc;
-    run_t run = {split, beta, 0, 0, 1, exec, frbm_poll_start(exec)};
+    run_t run = {split, beta, 0, 0, 1, exec, frbm_stop_start(exec)};
     b->moments->with_pairs = out->enumerated_products != NULL;
     b->moments->with_energy = out->energy != NULL;
     split->error_bound = b->error;

@@ -53,6 +53,6 @@ static inline uint64_t frbm_split_piece(const struct frbm_split_buffers *b, size
 /* Totals of one piece, states one by one, given log Z. */
 void frbm_split_states_moments(const struct frbm_split_buffers *b, const frbm_kernels_t *kernels,
                                double beta, size_t piece, double log_z, int with_products,
-                               double *scratch, frbm_poll_t *poll, atomic_int *stop);
+                               double *scratch, frbm_stop_t *stop, const frbm_team_t *team);
 
 #endif

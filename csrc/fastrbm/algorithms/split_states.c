@@ -85,15 +85,14 @@ double frbm_split_states_error(const struct frbm_split_buffers *b, const frbm_ke
 frbm_running_t frbm_split_sum_states(const struct frbm_split_buffers *b,
                                      const frbm_kernels_t *kernels, double beta, uint64_t begin,
                                      uint64_t end, double *scratch, double *exponent,
-                                     frbm_poll_t *poll, atomic_int *stop) {
+                                     frbm_stop_t *stop, const frbm_team_t *team) {
     double log_weights[FRBM_SPLIT_STATES];
     frbm_running_t total = {0, 0};
     *exponent = -INFINITY;
     for (uint64_t s = begin; s < end; s += FRBM_SPLIT_STATES) {
         const size_t n = end - s < FRBM_SPLIT_STATES ? (size_t)(end - s) : FRBM_SPLIT_STATES;
         double most = *exponent, sum = 0;
-        if (poll != NULL && frbm_poll(poll)) atomic_store(stop, 1);
-        if (atomic_load_explicit(stop, memory_order_relaxed)) break;
+        if (frbm_stop_asked(stop, team)) break;
         frbm_split_log_weights_of(b, kernels, beta, s, n, scratch, log_weights);
         for (size_t r = 0; r < n; ++r) most = fmax(most, log_weights[r]);
         if (most > *exponent) {
@@ -179,7 +178,7 @@ static void add_energies(const block_t *t, size_t n, const double *p, frbm_split
 
 void frbm_split_states_moments(const struct frbm_split_buffers *b, const frbm_kernels_t *kernels,
                                double beta, size_t piece, double log_z, int with_products,
-                               double *scratch, frbm_poll_t *poll, atomic_int *stop) {
+                               double *scratch, frbm_stop_t *stop, const frbm_team_t *team) {
     const frbm_unit_t *unit = frbm_unit(b->enumerated.unit);
     const uint64_t n_states = (uint64_t)1 << b->n, end = frbm_split_piece(b, piece + 1, n_states);
     const size_t ldt = b->moments->ldt;
@@ -192,8 +191,7 @@ void frbm_split_states_moments(const struct frbm_split_buffers *b, const frbm_ke
         const size_t n = end - s < FRBM_SPLIT_STATES ? (size_t)(end - s) : FRBM_SPLIT_STATES;
         uint64_t states[FRBM_SPLIT_STATES];
         double p[FRBM_SPLIT_STATES];
-        if (poll != NULL && frbm_poll(poll)) atomic_store(stop, 1);
-        if (atomic_load_explicit(stop, memory_order_relaxed)) return;
+        if (frbm_stop_asked(stop, team)) return;
         frbm_split_log_weights_of(b, kernels, beta, s, n, t.inputs, p);
         for (size_t r = 0; r < n; ++r) {
             states[r] = s + r;
@@ -234,8 +232,7 @@ int frbm_split_log_weights(frbm_split_t *split, double beta, uint64_t first, uin
     const int n_threads =
         frbm_team_size(frbm_split_threads(split, exec, n), (double)n * (double)b->m * (double)b->n);
     const uint64_t n_blocks = (n + FRBM_SPLIT_STATES - 1) / FRBM_SPLIT_STATES;
-    frbm_poll_t poll = frbm_poll_start(exec);
-    atomic_int stop = 0;
+    frbm_stop_t stop = frbm_stop_start(exec);
     atomic_ullong next = 0;
     (void)n_threads;
 #ifdef _OPENMP
@@ -245,15 +242,14 @@ int frbm_split_log_weights(frbm_split_t *split, double beta, uint64_t first, uin
         const frbm_team_t team = frbm_team_here(NULL);
         double *scratch = b->scratch + (size_t)team.thread * b->thread_scratch;
         uint64_t i;
-        while (!atomic_load_explicit(&stop, memory_order_relaxed) &&
-               (i = atomic_fetch_add(&next, 1)) < n_blocks) {
+        while (!frbm_stop_asked(&stop, &team) && (i = atomic_fetch_add(&next, 1)) < n_blocks) {
             const uint64_t at = i * FRBM_SPLIT_STATES;
-            if (team.thread == 0 && frbm_poll(&poll)) atomic_store(&stop, 1);
             frbm_split_log_weights_of(b, exec->kernels, beta, first + at,
                                       n - at < FRBM_SPLIT_STATES ? (size_t)(n - at)
                                                                  : FRBM_SPLIT_STATES,
                                       scratch, out + at);
         }
+        frbm_stop_wait(&stop, &team);
     }
-    return atomic_load(&stop) ? FRBM_STOPPED : FRBM_OK;
+    return frbm_stop_heard(&stop) ? FRBM_STOPPED : FRBM_OK;
 }

@@ -14,9 +14,16 @@ static inline unsigned frbm_flush_start(void) {
     return before;
 }
 static inline void frbm_flush_end(unsigned before) { __builtin_ia32_ldmxcsr(before); }
+/* For the code of others in between; frbm_flush_end with what it returns goes on. */
+static inline unsigned frbm_flush_pause(void) {
+    const unsigned before = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(before & ~FRBM_FLUSH_BITS);
+    return before;
+}
 #else
 static inline unsigned frbm_flush_start(void) { return 0; }
 static inline void frbm_flush_end(unsigned before) { (void)before; }
+static inline unsigned frbm_flush_pause(void) { return 0; }
 #endif
 
 #endif
