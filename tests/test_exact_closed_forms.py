@@ -118,7 +118,7 @@ def test_duplicate_columns(visible, hidden):
 
 
 @pytest.mark.parametrize(("visible", "hidden"), models.PAIRS)
-@pytest.mark.parametrize("shape", [(1, 1), (300, 200), (5000, 1)])
+@pytest.mark.parametrize("shape", [(1, 1), (300, 200), (1000, 1)])
 def test_no_couplings(visible, hidden, shape):
     """log Z is a sum of one-unit terms, for any number of units."""
     model = adapters.random_model(visible, hidden, *shape)
@@ -268,7 +268,7 @@ def test_quadrature_against_pairwise(visible, p, scale):
 
 
 @two_state
-@pytest.mark.parametrize(("p", "n"), [(1, 20_000), (2, 1_000), (3, 200)])
+@pytest.mark.parametrize(("p", "n"), [(1, 5_000), (2, 1_000), (3, 200)])
 @pytest.mark.parametrize("strength", [0.75, 2.0])
 def test_quadrature_of_many_units(visible, p, n, strength):
     """Two groups of equal rows, on either side of the transition, against a sum over counts."""
