@@ -139,6 +139,17 @@ def test_field_cancelled_and_field_of_gaussian_biases(visible, hidden):
         assert proof.moments_excess(adapters.moments(), chosen, 1.0, GIVEN) <= 1
 
 
+@pytest.mark.parametrize("exponent", range(-14, 0))
+@pytest.mark.parametrize("scale", [0.2, 2.0])
+def test_small_fields_are_not_dropped(exponent, scale):
+    """A field moves log Z by its square, but the means of spins by itself."""
+    model = adapters.random_model("spin", "gaussian", 8, 6, seed=2, scale=scale)
+    model = proof.with_cancelled_field(model)
+    bias = model.visible.bias + 10.0**exponent * np.sign(model.weights[:, 0])
+    model = replace(model, visible=replace(model.visible, bias=bias))
+    assert proof.moments_excess(adapters.moments(method="pairwise"), model, 1.0, GIVEN) <= 1
+
+
 @pytest.mark.parametrize(("visible", "hidden"), DISCRETE_PAIRS)
 def test_beta_zero(visible, hidden):
     """Every state alike: means of the units alone."""
