@@ -334,7 +334,8 @@ class PairwisePlan(ShardPlan):
             whole = np.ones((self.n, self.n))
             whole[:n, :n] = square
             whole[:n, n] = whole[n, :n] = mean
-            # Linear response to fields too small to be seen in log Z; the next term is their cube.
+            # log Z moves by the square of a field this small, but means by the field itself: to
+            # first order d <s_i> / d linear_j = <s_i s_j>.
             mean, square = whole @ self.pairs.linear.astype(np.float64), whole
         diagonal = 1.0 if self.pairs.low == -1 else mean
         np.fill_diagonal(square, diagonal)
