@@ -382,7 +382,7 @@ FRBM_MUST_CHECK int frbm_pairwise_tile(const frbm_pairwise_t *plan, uint64_t ind
  * per state and unit of a two-state other layer, whose m factors are products of tables over
  * half-states; other unit types go through their cgf. O(2^n m).
  *
- * The workspace keeps tables for n_threads threads; the model's arrays are read at every call, so
+ * The workspace keeps tables for n_threads threads and serves one call at a time; the model's arrays are read at every call, so
  * they may change between calls, but must stay where they are.
  */
 typedef struct {

@@ -4,6 +4,7 @@ Whether the numbers are right is the matter of the other test_exact files.
 """
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import adapters
 import numpy as np
@@ -431,3 +432,28 @@ def test_dense_models_are_not_searched_for_an_order():
         exact_moments(rbm, max_seconds=0.1)
     with pytest.raises(TooLarge, match="elimination"):
         log_partition(RBM(Spin(1000), Spin(1000), rng=0), method="elimination")
+
+
+def test_two_threads_of_python_may_share_shards():
+    """One engine keeps one workspace: calls wait for each other instead of spoiling it."""
+    rbm = RBM(Bernoulli(20), Bernoulli(24), weights=np.random.default_rng(1).normal(size=(20, 24)))
+    shards = Shards(rbm, method="split")
+    halves = np.array_split(np.arange(shards.n_shards), 2)
+    with ThreadPoolExecutor(2) as pool:
+        partials = list(pool.map(lambda part: shards.run(part, n_threads=1), halves))
+    z = shards.merge(np.concatenate(partials))
+    assert z.value == log_partition(rbm, method="split").value
+
+
+@pytest.mark.parametrize("pair", [(Spin, Gaussian), (Spin, Spin), (Gaussian, Bernoulli)])
+def test_log_weights_beyond_double_precision_are_refused(pair):
+    weights = np.zeros((4, 3))
+    weights[0, 0] = 1e200
+    with pytest.raises(ValueError, match="1e\\+15"):
+        log_partition(RBM(pair[0](4), pair[1](3), weights=weights))
+
+
+def test_draws_count_as_memory():
+    rbm = RBM(Bernoulli(784), Bernoulli(4), rng=1)
+    with pytest.raises(TooLarge, match="max_bytes"):
+        exact_sample(rbm, 50_000, rng=1, max_bytes=30e6)

@@ -42,6 +42,8 @@ from fastrbm._lib.frbm cimport (
 )
 from fastrbm._lib.internal cimport *
 
+import threading
+
 import numpy as np
 
 

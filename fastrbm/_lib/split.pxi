@@ -7,12 +7,14 @@ cdef class Split:
     cdef frbm_split_t c
     cdef Memory memory
     cdef readonly Rbm rbm
+    cdef object lock  # the workspace serves one call at a time
 
     def __init__(self, Rbm rbm, int side, int n_threads):
         cdef size_t size = frbm.frbm_split_workspace_size(&rbm.c, side, n_threads)
         if size == 0:
             raise ValueError("the split product enumerates a layer of 1 to 60 two-state units")
         self.rbm = rbm
+        self.lock = threading.Lock()
         self.memory = Memory(size)
         check_status(frbm.frbm_split_init(&self.c, &rbm.c, side, n_threads, self.memory.p, size))
 
@@ -50,7 +52,7 @@ cdef class Split:
         if i.buffer.ndim != 1:
             raise ValueError("shard indices are one-dimensional")
         matrix(indices, n, frbm.FRBM_UINT64)
-        with nogil:
+        with self.lock, nogil:
             rc = frbm.frbm_split_run(&self.c, beta, n, <const uint64_t *>i.c.data, &c, p)
         check_stopped(rc, poll)
 
@@ -61,7 +63,7 @@ cdef class Split:
         cdef Poll poll = Poll.__new__(Poll)
         cdef frbm_exec_t c = polled(exec, poll)
         cdef int rc
-        with nogil:
+        with self.lock, nogil:
             rc = frbm.frbm_split_log_weights(&self.c, beta, first_state, o.c.n_cols, &c,
                                              <double *>o.buffer.buf)
         check_stopped(rc, poll)
@@ -91,7 +93,7 @@ cdef class Split:
         out.hidden = <double *>h.buffer.buf
         out.enumerated_products = NULL if x is None else <double *>x.buffer.buf
         out.energy = NULL if e is None else <double *>e.buffer.buf
-        with nogil:
+        with self.lock, nogil:
             rc = frbm.frbm_split_moments(&self.c, beta, &c, &out, &log_z)
         check_stopped(rc, poll)
         return log_z

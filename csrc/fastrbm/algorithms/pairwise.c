@@ -18,6 +18,8 @@
 
 /* Shards to have, for threads to share out evenly, before tiles are as large as they may be. */
 #define ENOUGH_SHARDS 64
+/* Log-weights beyond this are further apart than double precision can tell. */
+#define LARGEST 1e15
 
 /* Even groups; B fills the lanes of a strip first. */
 static void cut(size_t n, unsigned bits[3]) {
@@ -94,11 +96,18 @@ int frbm_pairwise_init(frbm_pairwise_t *plan, size_t n, double low, double high,
     if (dtype != FRBM_FLOAT32 && dtype != FRBM_FLOAT64) return FRBM_ERROR_DTYPE;
     const int rc = lay_out(plan, n, bits);
     if (rc < 0) return rc;
+    const double most = fabs(low) > fabs(high) ? fabs(low) : fabs(high);
+    double size_of_all = 0;
     for (size_t i = 0; i < n; ++i) {
         if (!isfinite(linear[i])) return FRBM_ERROR_PARAMETER;
-        for (size_t j = 0; j < n; ++j)
-            if (i != j && !isfinite(coupling[i * n + j])) return FRBM_ERROR_PARAMETER;
+        size_of_all += fabs(linear[i]) * most;
+        for (size_t j = 0; j < n; ++j) {
+            if (i == j) continue;
+            if (!isfinite(coupling[i * n + j])) return FRBM_ERROR_PARAMETER;
+            size_of_all += 0.5 * fabs(coupling[i * n + j]) * most * most;
+        }
     }
+    if (!(size_of_all <= LARGEST)) return FRBM_ERROR_RANGE;
     if (memory == NULL || size < frbm_pairwise_size(n, bits)) return FRBM_ERROR_WORKSPACE;
     plan->low = low;
     plan->high = high;

@@ -490,6 +490,10 @@ int frbm_split_moments(frbm_split_t *split, double beta, const frbm_exec_t *exec
         rc = by_states(&run, out, log_z);
     } else {
         rc = factored(&run, out, log_z);
+        /* Flushes of a piece, then pieces, are added one after the other. */
+        const size_t n_pieces = b->moments->n_pieces;
+        const double flushes = (double)b->n_row_blocks / (double)(FRBM_SPLIT_FLUSH * n_pieces);
+        split->error_bound += 0x1p-53 * (flushes + 1 + (double)n_pieces);
         if (rc == FRBM_OK && out->energy != NULL) {
             b->moments->with_pairs = 0;
             run.with_products = 0;

@@ -31,6 +31,8 @@ NO_FIELD = 1e-17
 EXPONENT_ROUNDINGS = 16
 #: The numbers of inner states, as powers of two, that blocks are made of when more is needed.
 REFINEMENTS = (6, 4, 2)
+#: A shard in blocks of one state, an exponential each, over the same by multiply-adds.
+SINGLE64, SINGLE32 = 300, 600
 #: What may be lost at last, relative to Z.
 MOST_LOST = 1e-6
 
@@ -277,21 +279,31 @@ class PairwisePlan(ShardPlan):
             again = np.flatnonzero(logs > value + math.log(tolerance))
             if not len(again):
                 break
-            slower = 1 + 24 / 2**block_bits if block_bits else (120 if self.float32 else 60)
-            per_shard = self.seconds(run.n_threads) / engine.n_shards
-            seconds = slower * per_shard * len(again)
-            if run.elapsed() + seconds > run.max_seconds:
-                raise too_large(self, run.elapsed() + seconds, self.bytes(run.n_threads), run)
+            each = self.shard_seconds(engine, run, np.uint8(block_bits))
+            self.afford(run, each * len(again))
             new = np.zeros(len(again), core.PARTIAL)
-            stride = max(run.n_threads, round(0.2 / (slower * per_shard)))
+            stride = max(run.n_threads, round(0.2 / each))
             for first in range(0, len(again), stride):
                 part = slice(first, first + stride)
                 indices = partials["index"][again[part]].copy()
                 self.run_engine(engine, run, indices, new[part], block_bits)
+                run.advance(each * len(indices), self)
             partials[again], bits[again] = new, block_bits
             if value == -math.inf:
                 value, _ = merge(partials)
         return partials, bits
+
+    def shard_seconds(self, engine, run, block_bits):
+        """Return what shards take in blocks of so many states (an array or a number)."""
+        full = self.seconds(run.n_threads) / engine.n_shards
+        single = SINGLE32 if self.float32 else SINGLE64
+        return full * np.where(block_bits > 0, 1 + 24 / 2.0**block_bits, single)
+
+    def afford(self, run, seconds):
+        """Add work that was not foreseen; refuse what would take too long."""
+        if run.elapsed() + seconds > run.max_seconds:
+            raise too_large(self, run.elapsed() + seconds, self.bytes(run.n_threads), run)
+        run.total += seconds
 
     # ---------------------------------------------------------------------------------- moments
 
@@ -347,7 +359,10 @@ class PairwisePlan(ShardPlan):
         found = engine.moments(run.executor, None, heat)
         _, bits = self.refined(engine, run, found[5])
         if (bits != engine.tile_bits[2]).any():
+            seconds = float(self.shard_seconds(engine, run, bits).sum())
+            self.afford(run, seconds)
             found = engine.moments(run.executor, bits, heat)
+            run.advance(seconds, self)
         return (*found, bits)
 
     def _covariances(self, engine, run, bits, log_z, panels):

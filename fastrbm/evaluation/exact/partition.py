@@ -9,6 +9,8 @@ import contextlib
 import math
 import os
 
+import numpy as np
+
 from ... import validation
 from ...errors import Interrupted
 from ...model import check_model
@@ -22,6 +24,8 @@ from .shards import ShardPlan
 
 METHODS = ("pairwise", "split", "quadrature", "counts", "elimination", "gaussian", "components")
 
+#: Log-weights beyond this are further apart than double precision can tell.
+LARGEST = 1e15
 #: A method is looked for only where the best one so far would take longer than this.
 QUICK = 2e-3
 
@@ -140,11 +144,43 @@ def begin(rbm, method, dtype, beta, max_seconds, max_bytes, n_threads, callback,
         raise TypeError(f"callback must be callable, got {callback!r}")
     progress = validation.flag("progress", progress)
     problem = Problem(rbm, beta)
+    if not log_weight_bound(problem) <= LARGEST:
+        raise ValueError(
+            f"rbm: log-weights pass {LARGEST:.0e}, where double precision cannot tell the states "
+            "apart; weights, biases or beta must be smaller"
+        )
     return problem, Run(n_threads, *limits, callback, progress)
 
 
+def log_weight_bound(problem):
+    """Return a bound on the log-weights of the states of a discrete layer; 0 without one.
+
+    Examples
+    --------
+    >>> import fastrbm
+    >>> from fastrbm.evaluation.exact.partition import log_weight_bound
+    >>> from fastrbm.evaluation.exact.problem import Problem
+    >>> rbm = fastrbm.RBM(fastrbm.Spin(2), fastrbm.Spin(1, bias=0.5), weights=[[1.0], [2.0]])
+    >>> log_weight_bound(Problem(rbm, 2.0))
+    7.0
+    """
+    first, second, weights = problem.first, problem.second, abs(problem.weights)
+    if not (first.discrete or second.discrete):
+        return 0.0
+    total = 0.0
+    with np.errstate(over="ignore"):
+        for layer, into in ((first, weights.sum(1)), (second, weights.sum(0))):
+            if layer.discrete:
+                total += abs(layer.bias).sum()
+            else:
+                total += ((abs(layer.bias) + into) ** 2 / (2 * layer.precision)).sum()
+        if first.discrete and second.discrete:
+            total += weights.sum()
+        return float(problem.beta * total)
+
+
 def machine_bytes():
-    """Return the machine's memory in bytes, infinite where that is not known.
+    """Return the memory of the machine or its control group, infinite where it is not known.
 
     Examples
     --------
@@ -153,9 +189,14 @@ def machine_bytes():
     True
     """
     try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        machine = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, OSError, ValueError):
-        return math.inf
+        machine = math.inf
+    try:
+        with open("/sys/fs/cgroup/memory.max") as file:
+            return min(machine, float(file.read()))
+    except (OSError, ValueError):  # no control group, or "max"
+        return machine
 
 
 def record(run, **more):

@@ -4,8 +4,6 @@ Methods that enumerate, integrate or count "the first side" are written once, fo
 `swapped` turns the model around for the other one.
 """
 
-import math
-
 import numpy as np
 
 from ..._lib import core
@@ -114,8 +112,3 @@ def bits_of(numbers, n):
     """
     numbers = np.asarray(numbers, np.uint64)
     return ((numbers[:, None] >> np.arange(n, dtype=np.uint64)) & np.uint64(1)).astype(np.float64)
-
-
-def log_two_to(n):
-    """Return n log 2, for counts that overflow."""
-    return n * math.log(2)

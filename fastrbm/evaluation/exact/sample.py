@@ -73,7 +73,10 @@ def exact_sample(
         return plan.moment_seconds(n_threads)
 
     plan, _ = choose(problem, method, run, price=price)
-    refuse(plan, price(plan, run.n_threads), plan.moment_bytes(run.n_threads), run)
+    drawn_bytes = (
+        24.0 * n * (rbm.n_visible + rbm.n_hidden)
+    )  # as they are drawn, put together, given
+    refuse(plan, price(plan, run.n_threads), plan.moment_bytes(run.n_threads) + drawn_bytes, run)
     drawn = carried(run, plan, lambda: plan.draw(run, n, key)) if n else (
         np.empty((0, rbm.n_visible)), np.empty((0, rbm.n_hidden)),
     )  # fmt: skip
