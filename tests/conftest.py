@@ -1,12 +1,17 @@
 """Settings and fixtures of the whole suite."""
 
 import os
+import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+
+# A shell that starts the suite in the background makes it ignore Ctrl-C, and its children too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples at every run: a failure is a change of the code, never of the dice.
 settings.register_profile(

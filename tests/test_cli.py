@@ -203,7 +203,10 @@ def test_logz_ends_within_a_second_of_ctrl_c(tmp_path):
         assert run.poll() is None
         run.send_signal(signal.SIGINT)
         began = time.perf_counter()
-        out, err = run.communicate(timeout=60)
+        try:
+            out, err = run.communicate(timeout=60)
+        finally:
+            run.kill()
         assert time.perf_counter() - began < 5  # a second on a machine of one's own
     assert run.returncode == 130
     assert out == ""
