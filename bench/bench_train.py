@@ -1,7 +1,8 @@
 """Training: one epoch of 10,000 rows, by size, batch and pair of layers, and in other libraries."""
 
-import peers
+import numpy as np
 import pytest
+from compare.task import Task
 
 import fastrbm
 
@@ -31,16 +32,23 @@ def test_epoch(benchmark, rows, n_hidden, batch_size, persistent):
 @pytest.mark.parametrize("n_hidden", [10, 64, 500])
 def test_epoch_torch(benchmark, rows, n_hidden, batch_size):
     pytest.importorskip("torch")
+    from compare import by_torch
+
     benchmark.group = f"epoch, 10,000 rows, 784 x {n_hidden}, batch {batch_size}"
-    benchmark(peers.TorchCD1(rows, n_hidden, batch_size, n_threads=n_threads()).epoch)
+    task = Task("cd", 1, 784, n_hidden, batch_size).plain
+    with by_torch.threads(n_threads()):
+        benchmark(by_torch.Trainer(task, rows.astype(np.float32)).epoch)
 
 
 @pytest.mark.parametrize("n_hidden", [64, 500])
 def test_epoch_sklearn(benchmark, rows, n_hidden):
     pytest.importorskip("sklearn")
+    from compare import by_sklearn
+
     benchmark.group = f"epoch, 10,000 rows, 784 x {n_hidden}, batch 100"
-    start = fastrbm.RBM(fastrbm.Bernoulli(784), fastrbm.Bernoulli(n_hidden), rng=0)
-    benchmark.pedantic(peers.sklearn_pcd1, (rows, start, 1, 100, 0.01, 0), rounds=3)
+    task = Task("pcd", 1, 784, n_hidden, 100, learning_rate=0.01).plain
+    with by_sklearn.threads(n_threads()):
+        benchmark.pedantic(by_sklearn.Trainer(task, rows.astype(np.float32)).epoch, rounds=3)
 
 
 @pytest.mark.parametrize("hidden", ["bernoulli", "spin", "gaussian"])

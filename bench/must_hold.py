@@ -15,7 +15,7 @@ import timeit
 
 import mnist
 import numpy as np
-import peers
+from compare.task import Task
 
 import fastrbm
 from fastrbm.benchmarks import machine
@@ -30,6 +30,8 @@ MEGABYTE = 1_000_000
 
 def quality(data, n_threads, n_seeds=5, n_epochs=5):
     """Held-out pseudo-likelihood of MNIST, ours minus scikit-learn's: 64 hidden, batch 100."""
+    from compare import by_sklearn
+
     train, test = (mnist.binary(images) for images in data)
     options = {"n_epochs": n_epochs, "batch_size": 100, "learning_rate": 0.05}
     differences = {"PCD-1": [], "CD-1": []}
@@ -38,7 +40,9 @@ def quality(data, n_threads, n_seeds=5, n_epochs=5):
             train, n_hidden=64, n_epochs=0, metrics=(), rng=seed, n_threads=n_threads
         ).model
         peer = fastrbm.RBM(start.visible, start.hidden, weights=start.weights)
-        weights, visible_bias, hidden_bias = peers.sklearn_pcd1(train, start, seed=seed, **options)
+        weights, visible_bias, hidden_bias = by_sklearn.train_from(
+            train, start, seed=seed, **options
+        )
         peer.weights = weights
         peer.visible.bias[:], peer.hidden.bias[:] = visible_bias, hidden_bias
         theirs = fastrbm.pseudo_likelihood(peer, test)
@@ -142,24 +146,29 @@ def per_call(call, repeats=15):
 
 def torch_epoch(data, n_threads, n_rounds=5):
     """An epoch of CD-1 on 784 x 500, batch 100, and the same in torch, in turn."""
+    from compare import by_torch
+
     threads = n_threads or fastrbm.show_config(mode="dicts")["n_threads"]
     if data is None:
         rows = (np.random.default_rng(0).random((60_000, 784)) < 0.13).astype(np.int8)
     else:
         rows = mnist.binary(data[0])
     rate = 0.05
-    peer = peers.TorchCD1(rows, 500, 100, learning_rate=rate, n_threads=threads)
+    task = Task("cd", 1, 784, 500, 100, learning_rate=rate).plain
+    peer = by_torch.Trainer(task, rows.astype(np.float32))
     ours, theirs = [], []
     for number in range(n_rounds + 1):
         history = fastrbm.train_cd(
             rows, n_hidden=500, batch_size=100, n_epochs=1, learning_rate=rate, momentum=0.0,
             weight_decay=0.0, metrics=(), rng=number, n_threads=threads,
         ).history  # fmt: skip
-        started = time.perf_counter()
-        peer.epoch()
+        with by_torch.threads(threads):
+            started = time.perf_counter()
+            peer.epoch()
+            taken = time.perf_counter() - started
         if number:  # the first round warms both up
             ours.append(history["seconds"][0])
-            theirs.append(time.perf_counter() - started)
+            theirs.append(taken)
             say(f"round {number}: ours {ours[-1]:.2f} s, torch {theirs[-1]:.2f} s")
     mine, other = statistics.median(ours), statistics.median(theirs)
     yield (
