@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from compare import contest, measure, quality, results, rounds, task
+from compare import asked, contest, inside, measure, quality, results, rounds, task
 from compare.data import Data
 
 import fastrbm
@@ -292,3 +292,18 @@ def test_runs_of_different_machines_make_no_table(small_run, tmp_path):
     results.save({**small_run, "machine": {**small_run["machine"], "processor": "q"}}, paths[1])
     with pytest.raises(ValueError, match="different processor"):
         results.load(paths)
+
+
+def test_asked_figures_are_read_from_rows_that_exist():
+    names = {work.name for work in task.grid()} | set(inside.ROWS)
+    assert set(asked.ROWS) <= names
+    assert set(results.README_ROWS) <= names
+    row = {"ratios": {"torch": {"median": 4.0, "low": 3.0, "high": 5.0, "why": ""},
+                      "NumPy": {"median": 6.0, "low": 5.0, "high": 7.0, "why": ""}}}  # fmt: skip
+    ((_, needed, aim, measured, holds, why),) = asked.figures({"cd1/784x500/b10/bb/mnist": row})
+    assert (needed, aim, holds, why) == (">= 3", ">= 6", True, "")
+    assert measured == "4.00 x (3.00 to 5.00), torch"
+    ratio = {"v3 over v4": {"median": 2.5, "low": 2.0, "high": 3.0}}
+    (figure,) = asked.figures({"simd/epoch": {"ratios": ratio}})
+    assert figure[1] == "<= 2.2"
+    assert not figure[4]

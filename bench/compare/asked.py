@@ -82,11 +82,11 @@ FIGURES = [
     ("Gibbs 64 x 32, 1,000 chains: unit updates/s", 1e9, 1.8e9,
      updates("gibbs/64x32/c1000/bb/half")),
     ("v -> h of bits at density 0.5, 784 x 500, 500 states: over sgemm", 1.4, 2,
-     inside("product/784x500/s500/bb/half", "means over sgemm")),
+     inside("product/half", "means over sgemm")),
     ("2 threads over 1, epoch of 784 x 500, batch 100", 1.75, 1.95,
-     inside("threads/cd1/784x500/b100/bb/mnist", "2 over 1")),
+     inside("threads/epoch", "2 over 1")),
     ("v3 over v4, epoch of 784 x 500, batch 100: at most", -2.2, None,
-     inside("simd/cd1/784x500/b100/bb/mnist", "v3 over v4")),
+     inside("simd/epoch", "v3 over v4")),
 ]  # fmt: skip
 
 #: The rows that these figures are read from.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import importlib.metadata
 
 import fastrbm
 

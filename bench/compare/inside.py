@@ -27,7 +27,7 @@ def threads(data, n_threads, n_rounds, target):
     ]
     times = rounds.race(entries, n_rounds, target)
     ratios = {f"{n} over 1": rounds.ratio(times["1"], times[str(n)]) for n in counts if n > 1}
-    return result("threads/" + EPOCH.name, "an epoch, by threads", times, ratios)
+    return result("threads/epoch", f"{EPOCH.name}, by threads", times, ratios)
 
 
 def simd(data, n_threads, n_rounds, target):
@@ -50,7 +50,7 @@ def simd(data, n_threads, n_rounds, target):
     ratios = {
         f"{level} over {best}": rounds.ratio(times[level], times[best]) for level in levels[:-1]
     }
-    return result("simd/" + EPOCH.name, "an epoch, by SIMD level", times, ratios)
+    return result("simd/epoch", f"{EPOCH.name}, by SIMD level", times, ratios)
 
 
 def product(density):
@@ -98,7 +98,7 @@ def product(density):
             for name in ("means", "draws")
         }
         what = "v -> h of 500 states of int8, with packing, bias and sigmoid, over sgemm alone"
-        return result(f"product/784x500/s500/bb/{density}", what, times, ratios)
+        return result(f"product/{density}", what, times, ratios)
 
     return run
 
@@ -113,8 +113,8 @@ def result(name, what, times, ratios):
 
 
 ROWS = {
-    "threads/" + EPOCH.name: threads,
-    "simd/" + EPOCH.name: simd,
-    "product/784x500/s500/bb/half": product("half"),
-    "product/784x500/s500/bb/mnist": product("mnist"),
+    "threads/epoch": threads,
+    "simd/epoch": simd,
+    "product/half": product("half"),
+    "product/mnist": product("mnist"),
 }
