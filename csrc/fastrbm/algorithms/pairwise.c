@@ -186,32 +186,32 @@ frbm_pairwise_block_t frbm_pairwise_block(const frbm_pairwise_t *plan, uint64_t 
     return b;
 }
 
+typedef struct {
+    const frbm_pairwise_t *plan;
+    const frbm_workspace_t *w;
+    size_t scratch_size;
+    frbm_pairwise_one_t one;
+    void *context;
+} each_t;
+
+static void do_one(void *context, uint64_t number, const frbm_team_t *team, frbm_stop_t *stop) {
+    const each_t *each = (const each_t *)context;
+    frbm_workspace_t mine = *each->w;
+    mine.used += (size_t)team->thread * each->scratch_size;
+    frbm_pairwise_scratch_t scratch = frbm_pairwise_scratch(each->plan, &mine);
+    scratch.rest = &mine;
+    scratch.team = team;
+    scratch.stop = stop;
+    const unsigned before = frbm_flush_start();
+    each->one(each->context, (size_t)number, &scratch);
+    frbm_flush_end(before);
+}
+
 int frbm_pairwise_for_each(const frbm_pairwise_t *plan, size_t n, double work,
                            const frbm_workspace_t *w, size_t scratch_size, const frbm_exec_t *exec,
                            frbm_pairwise_one_t one, void *context) {
-    const int n_threads = frbm_team_size(exec->n_threads, work);
-    frbm_stop_t stop = frbm_stop_start(exec);
-    atomic_size_t next = 0;
-    (void)n_threads;
-#ifdef _OPENMP
-#pragma omp parallel num_threads(n_threads) if (n_threads > 1)
-#endif
-    {
-        const frbm_team_t team = frbm_team_here(NULL);
-        const unsigned before = frbm_flush_start();
-        frbm_workspace_t mine = *w;
-        mine.used += (size_t)team.thread * scratch_size;
-        frbm_pairwise_scratch_t scratch = frbm_pairwise_scratch(plan, &mine);
-        scratch.rest = &mine;
-        scratch.team = &team;
-        scratch.stop = &stop;
-        for (size_t i = atomic_fetch_add(&next, 1); i < n && !frbm_stop_asked(&stop, &team);
-             i = atomic_fetch_add(&next, 1))
-            one(context, i, &scratch);
-        frbm_flush_end(before);
-        frbm_stop_wait(&stop, &team);
-    }
-    return frbm_stop_heard(&stop) ? FRBM_STOPPED : FRBM_OK;
+    each_t each = {plan, w, scratch_size, one, context};
+    return frbm_share(exec, frbm_team_size(exec->n_threads, work), n, do_one, &each);
 }
 
 /* Multiply-adds of a shard: what a block's panels and weights cost counts as 24. */

@@ -6,7 +6,7 @@
 #define FRBM_ALGORITHMS_PAIRWISE_H
 
 #include "fastrbm/core/array.h"
-#include "fastrbm/core/stop.h"
+#include "fastrbm/core/share.h"
 #include "fastrbm/core/team.h"
 #include "fastrbm/core/workspace.h"
 #include "fastrbm/kernels/kernels.h"

@@ -289,46 +289,35 @@ frbm_running_scaled_t frbm_split_sum_rows(const struct frbm_split_buffers *b,
     return total;
 }
 
-/* One shard. */
-static frbm_partial_t sum_shard(const frbm_split_t *split, const frbm_kernels_t *kernels,
-                                double beta, uint64_t index, double *scratch, frbm_stop_t *stop,
-                                const frbm_team_t *team) {
+/* Shards in the order of indices. */
+typedef struct {
+    const frbm_split_t *split;
+    const frbm_kernels_t *kernels;
+    double beta;
+    const uint64_t *indices;
+    frbm_partial_t *partials;
+} shards_t;
+
+static void sum_shard(void *context, uint64_t number, const frbm_team_t *team, frbm_stop_t *stop) {
+    const shards_t *run = (const shards_t *)context;
+    const frbm_split_t *split = run->split;
     const struct frbm_split_buffers *b = split->buffers;
+    const uint64_t index = run->indices[number];
+    double *scratch = frbm_split_scratch(b, team);
     if (b->is_factored) {
         const uint64_t n = b->n_row_blocks / split->n_shards;
         const frbm_running_scaled_t total =
-            frbm_split_sum_rows(b, kernels, n * index, n * index + n, scratch, stop, team);
-        return partial_of(b, index, &total);
+            frbm_split_sum_rows(b, run->kernels, n * index, n * index + n, scratch, stop, team);
+        run->partials[number] = partial_of(b, index, &total);
+        return;
     }
     const uint64_t n = ((uint64_t)1 << b->n) / split->n_shards;
     frbm_partial_t partial = {index, 0, 0, 0};
-    const frbm_running_t total = frbm_split_sum_states(b, kernels, beta, n * index, n * index + n,
-                                                       scratch, &partial.exponent, stop, team);
+    const frbm_running_t total =
+        frbm_split_sum_states(b, run->kernels, run->beta, n * index, n * index + n, scratch,
+                              &partial.exponent, stop, team);
     partial.mantissa = total.sum + total.rest;
-    return partial;
-}
-
-/* Shards in the order of indices, whoever is free takes the next. */
-static int sum_shards(const frbm_split_t *split, double beta, uint64_t n, const uint64_t *indices,
-                      const frbm_exec_t *exec, frbm_partial_t *partials) {
-    const struct frbm_split_buffers *b = split->buffers;
-    const double work = split->n_state_units / (double)split->n_shards * (double)n;
-    const int n_threads = frbm_team_size(frbm_split_threads(split, exec, n), work);
-    frbm_stop_t stop = frbm_stop_start(exec);
-    atomic_ullong next = 0;
-    (void)n_threads;
-#ifdef _OPENMP
-#pragma omp parallel num_threads(n_threads) if (n_threads > 1)
-#endif
-    {
-        const frbm_team_t team = frbm_team_here(NULL);
-        double *scratch = b->scratch + (size_t)team.thread * b->thread_scratch;
-        uint64_t i;
-        while (!frbm_stop_asked(&stop, &team) && (i = atomic_fetch_add(&next, 1)) < n)
-            partials[i] = sum_shard(split, exec->kernels, beta, indices[i], scratch, &stop, &team);
-        frbm_stop_wait(&stop, &team);
-    }
-    return frbm_stop_heard(&stop) ? FRBM_STOPPED : FRBM_OK;
+    run->partials[number] = partial;
 }
 
 int frbm_split_run(frbm_split_t *split, double beta, uint64_t n, const uint64_t *indices,
@@ -339,7 +328,10 @@ int frbm_split_run(frbm_split_t *split, double beta, uint64_t n, const uint64_t 
         if (indices[i] >= split->n_shards) return FRBM_ERROR_ARGUMENT;
     int rc = frbm_split_prepare(split, beta, exec->kernels);
     if (rc < 0) return rc;
-    rc = sum_shards(split, beta, n, indices, exec, partials);
+    const double work = split->n_state_units / (double)split->n_shards * (double)n;
+    shards_t run = {split, exec->kernels, beta, indices, partials};
+    rc = frbm_share(exec, frbm_team_size(frbm_split_threads(split, exec, n), work), n, sum_shard,
+                    &run);
     double largest = 1;
     for (uint64_t i = 0; rc == FRBM_OK && i < n; ++i)
         if (fabs(partials[i].exponent) > largest) largest = fabs(partials[i].exponent);

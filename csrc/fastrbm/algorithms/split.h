@@ -30,7 +30,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "fastrbm/core/stop.h"
+#include "fastrbm/core/share.h"
 #include "fastrbm/core/team.h"
 #include "fastrbm/core/twofold.h"
 #include "fastrbm/core/workspace.h"
@@ -205,6 +205,12 @@ frbm_running_t frbm_split_sum_states(const struct frbm_split_buffers *b,
                                      const frbm_kernels_t *kernels, double beta, uint64_t begin,
                                      uint64_t end, double *scratch, double *exponent,
                                      frbm_stop_t *stop, const frbm_team_t *team);
+
+/* A thread's own scratch. */
+static inline double *frbm_split_scratch(const struct frbm_split_buffers *b,
+                                         const frbm_team_t *team) {
+    return b->scratch + (size_t)team->thread * b->thread_scratch;
+}
 
 /* Threads for so many pieces: what was asked, within what the workspace is for. */
 static inline int frbm_split_threads(const frbm_split_t *split, const frbm_exec_t *exec,

@@ -243,22 +243,23 @@ typedef struct {
     double beta, log_z;
     int is_direct, with_products;
     const frbm_exec_t *exec;
-    frbm_stop_t stop;
+    enum pass pass;
 } run_t;
 
-static void one_piece(run_t *run, enum pass pass, size_t piece, double *scratch,
-                      const frbm_team_t *team) {
-    frbm_stop_t *stop = &run->stop;
+static void one_piece(void *context, uint64_t number, const frbm_team_t *team, frbm_stop_t *stop) {
+    const run_t *run = (const run_t *)context;
     const struct frbm_split_buffers *b = run->split->buffers;
     const frbm_kernels_t *kernels = run->exec->kernels;
+    const size_t piece = (size_t)number;
+    double *scratch = frbm_split_scratch(b, team);
     frbm_split_totals_t *totals = &b->moments->totals[piece];
-    if (pass == SUM)
+    if (run->pass == SUM)
         totals->sum = frbm_split_sum_rows(b, kernels, frbm_split_piece(b, piece, b->n_row_blocks),
                                           frbm_split_piece(b, piece + 1, b->n_row_blocks), scratch,
                                           stop, team);
-    else if (pass == MEANS)
+    else if (run->pass == MEANS)
         run_piece(b, kernels, piece, run->is_direct, scratch, stop, team);
-    else if (pass == STATES_SUM)
+    else if (run->pass == STATES_SUM)
         totals->sum.mantissa = frbm_split_sum_states(
             b, kernels, run->beta, frbm_split_piece(b, piece, (uint64_t)1 << b->n),
             frbm_split_piece(b, piece + 1, (uint64_t)1 << b->n), scratch, &totals->exponent, stop,
@@ -269,25 +270,11 @@ static void one_piece(run_t *run, enum pass pass, size_t piece, double *scratch,
 }
 
 static int all_pieces(run_t *run, enum pass pass) {
-    const struct frbm_split_buffers *b = run->split->buffers;
-    const size_t n_pieces = b->moments->n_pieces;
+    const size_t n_pieces = run->split->buffers->moments->n_pieces;
     const int n_threads = frbm_team_size(frbm_split_threads(run->split, run->exec, n_pieces),
                                          4 * run->split->n_state_units);
-    atomic_ullong next = 0;
-    atomic_store(&run->stop.arrived, 0);
-    (void)n_threads;
-#ifdef _OPENMP
-#pragma omp parallel num_threads(n_threads) if (n_threads > 1)
-#endif
-    {
-        const frbm_team_t team = frbm_team_here(NULL);
-        double *scratch = b->scratch + (size_t)team.thread * b->thread_scratch;
-        uint64_t i;
-        while (!frbm_stop_heard(&run->stop) && (i = atomic_fetch_add(&next, 1)) < n_pieces)
-            one_piece(run, pass, (size_t)i, scratch, &team);
-        frbm_stop_wait(&run->stop, &team);
-    }
-    return frbm_stop_heard(&run->stop) ? FRBM_STOPPED : FRBM_OK;
+    run->pass = pass;
+    return frbm_share(run->exec, n_threads, n_pieces, one_piece, run);
 }
 
 /* Totals of all pieces into those of the first, in order. */
@@ -482,7 +469,7 @@ int frbm_split_moments(frbm_split_t *split, double beta, const frbm_exec_t *exec
     struct frbm_split_buffers *b = split->buffers;
     int rc = frbm_split_prepare(split, beta, exec->kernels);
     if (rc < 0) return rc;
-    run_t run = {split, beta, 0, 0, 1, exec, frbm_stop_start(exec)};
+    run_t run = {split, beta, 0, 0, 1, exec, SUM};
     b->moments->with_pairs = out->enumerated_products != NULL;
     b->moments->with_energy = out->energy != NULL;
     split->error_bound = b->error;

@@ -216,6 +216,25 @@ void frbm_split_states_moments(const struct frbm_split_buffers *b, const frbm_ke
     }
 }
 
+/* Log-weights that a caller asks for, a block of states at a time. */
+typedef struct {
+    const struct frbm_split_buffers *b;
+    const frbm_kernels_t *kernels;
+    double beta;
+    uint64_t first, n;
+    double *out;
+} weights_t;
+
+static void weigh_block(void *context, uint64_t number, const frbm_team_t *team,
+                        frbm_stop_t *stop) {
+    const weights_t *run = (const weights_t *)context;
+    const uint64_t at = number * FRBM_SPLIT_STATES, left = run->n - at;
+    (void)stop;
+    frbm_split_log_weights_of(run->b, run->kernels, run->beta, run->first + at,
+                              left < FRBM_SPLIT_STATES ? (size_t)left : FRBM_SPLIT_STATES,
+                              frbm_split_scratch(run->b, team), run->out + at);
+}
+
 int frbm_split_log_weights(frbm_split_t *split, double beta, uint64_t first, uint64_t n,
                            const frbm_exec_t *exec, double *out) {
     if (split == NULL || split->buffers == NULL || exec == NULL) return FRBM_ERROR_ARGUMENT;
@@ -231,25 +250,7 @@ int frbm_split_log_weights(frbm_split_t *split, double beta, uint64_t first, uin
 
     const int n_threads =
         frbm_team_size(frbm_split_threads(split, exec, n), (double)n * (double)b->m * (double)b->n);
-    const uint64_t n_blocks = (n + FRBM_SPLIT_STATES - 1) / FRBM_SPLIT_STATES;
-    frbm_stop_t stop = frbm_stop_start(exec);
-    atomic_ullong next = 0;
-    (void)n_threads;
-#ifdef _OPENMP
-#pragma omp parallel num_threads(n_threads) if (n_threads > 1)
-#endif
-    {
-        const frbm_team_t team = frbm_team_here(NULL);
-        double *scratch = b->scratch + (size_t)team.thread * b->thread_scratch;
-        uint64_t i;
-        while (!frbm_stop_asked(&stop, &team) && (i = atomic_fetch_add(&next, 1)) < n_blocks) {
-            const uint64_t at = i * FRBM_SPLIT_STATES;
-            frbm_split_log_weights_of(b, exec->kernels, beta, first + at,
-                                      n - at < FRBM_SPLIT_STATES ? (size_t)(n - at)
-                                                                 : FRBM_SPLIT_STATES,
-                                      scratch, out + at);
-        }
-        frbm_stop_wait(&stop, &team);
-    }
-    return frbm_stop_heard(&stop) ? FRBM_STOPPED : FRBM_OK;
+    weights_t run = {b, exec->kernels, beta, first, n, out};
+    return frbm_share(exec, n_threads, (n + FRBM_SPLIT_STATES - 1) / FRBM_SPLIT_STATES, weigh_block,
+                      &run);
 }

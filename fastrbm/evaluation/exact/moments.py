@@ -1,11 +1,9 @@
 """`exact_moments`, and the cheapest source of moments for a model whose parameters move."""
 
-import math
-
 from ... import validation
 from ..._lib import core
 from ...model import check_model
-from .partition import begin, candidates, carried, choose, machine_bytes, record, refuse
+from .partition import begin, candidates, carried, choose, limits, record, refuse
 from .plan import NotApplicable, Run, time_text
 from .problem import Problem
 from .result import ExactMoments
@@ -190,11 +188,7 @@ def gradient_source(rbm, *, n_threads=None, max_seconds=None, max_bytes=None):
     True
     """
     check_model("rbm", rbm)
-    limits = (
-        math.inf if max_seconds is None else max_seconds,
-        machine_bytes() if max_bytes is None else max_bytes,
-    )
-    problem, run = Problem(rbm, 1.0), Run(n_threads, *limits)
+    problem, run = Problem(rbm, 1.0), Run(n_threads, *limits(max_seconds, max_bytes))
     found = []
     for name in ("gaussian", "pairwise", "split", "quadrature"):
         try:

@@ -6,6 +6,7 @@ the rates in plan.py. A method asked for by name treats the model whole.
 """
 
 import contextlib
+import functools
 import math
 import os
 
@@ -133,13 +134,7 @@ def begin(rbm, method, dtype, beta, max_seconds, max_bytes, n_threads, callback,
     validation.choice("method", method, ("auto", *METHODS))
     validation.model_dtype("dtype", dtype)
     beta = validation.beta(beta, rbm._both_discrete)
-    limits = []
-    for name, value, default in (
-        ("max_seconds", max_seconds, math.inf), ("max_bytes", max_bytes, machine_bytes()),
-    ):  # fmt: skip
-        limits.append(
-            default if value is None else validation.number(name, value, 0, open_minimum=True)
-        )
+    seconds, n_bytes = limits(max_seconds, max_bytes)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {callback!r}")
     progress = validation.flag("progress", progress)
@@ -149,7 +144,26 @@ def begin(rbm, method, dtype, beta, max_seconds, max_bytes, n_threads, callback,
             f"rbm: log-weights pass {LARGEST:.0e}, where double precision cannot tell the states "
             "apart; weights, biases or beta must be smaller"
         )
-    return problem, Run(n_threads, *limits, callback, progress)
+    return problem, Run(n_threads, seconds, n_bytes, callback, progress)
+
+
+def limits(max_seconds, max_bytes):
+    """Return the seconds and bytes that a run may take; None is no limit, and the machine.
+
+    Examples
+    --------
+    >>> from fastrbm.evaluation.exact.partition import limits
+    >>> limits(None, 1e6)
+    (inf, 1000000.0)
+    """
+    seconds, n_bytes = (
+        None if value is None else validation.number(name, value, 0, open_minimum=True)
+        for name, value in (("max_seconds", max_seconds), ("max_bytes", max_bytes))
+    )
+    return (
+        math.inf if seconds is None else seconds,
+        machine_bytes() if n_bytes is None else n_bytes,
+    )
 
 
 def log_weight_bound(problem):
@@ -179,6 +193,7 @@ def log_weight_bound(problem):
         return float(problem.beta * total)
 
 
+@functools.cache
 def machine_bytes():
     """Return the memory of the machine or its control group, infinite where it is not known.
 
