@@ -322,6 +322,11 @@ def test_shards_are_checked():
         shards.run([0.5])
     with pytest.raises(TooLarge):
         shards.run(max_seconds=1e-9)
+    for bad in (0, -1.0):
+        with pytest.raises(ValueError, match="max_seconds"):
+            shards.run(max_seconds=bad)
+        with pytest.raises(ValueError, match="max_seconds"):
+            shards.merge(shards.run(), max_seconds=bad)
     with pytest.raises(NotApplicable):
         Shards(RBM(Gaussian(3), Gaussian(3), rng=1))
     with pytest.raises(ValueError, match="method"):

@@ -4,7 +4,7 @@ import numpy as np
 
 from ... import validation
 from ..._lib import core
-from .partition import begin, carried, record, refuse, shard_plan
+from .partition import begin, carried, limits, record, refuse, shard_plan
 from .plan import Run
 from .result import LogPartition
 
@@ -104,8 +104,7 @@ class Shards:
             there are none.
         """
         indices = self._checked(indices)
-        run = Run(n_threads, np.inf if max_seconds is None else max_seconds, np.inf, callback,
-                  progress)  # fmt: skip
+        run = Run(n_threads, *limits(max_seconds), callback, progress)
         engine = self._engine(run.n_threads)
         seconds = self._plan.seconds(run.n_threads) * len(indices) / self.n_shards
         refuse(self._plan, seconds, 0.0, run)
@@ -132,7 +131,7 @@ class Shards:
                 f"partials must hold each of the {self.n_shards} shards once, got {len(partials)} "
                 f"records of {len(np.unique(partials['index']))} shards"
             )
-        run = Run(n_threads, np.inf if max_seconds is None else max_seconds)
+        run = Run(n_threads, *limits(max_seconds))
         engine = self._engine(run.n_threads)
         found = carried(run, self._plan, lambda: self._plan.close(engine, run, partials[order]))
         info = record(run, beta=self._beta, dtype="float32" if self._float32 else "float64")

@@ -147,7 +147,7 @@ def begin(rbm, method, dtype, beta, max_seconds, max_bytes, n_threads, callback,
     return problem, Run(n_threads, seconds, n_bytes, callback, progress)
 
 
-def limits(max_seconds, max_bytes):
+def limits(max_seconds, max_bytes=None):
     """Return the seconds and bytes that a run may take; None is no limit, and the machine.
 
     Examples
