@@ -150,6 +150,12 @@ void frbm_exec_init(frbm_exec_t *exec);
 FRBM_MUST_CHECK int frbm_exec_set_simd(frbm_exec_t *exec, const char *level);
 const char *frbm_exec_simd(const frbm_exec_t *exec);
 
+/* How products of binary states are made: "auto" (at first) takes the cheaper way for each, "tables" looks up
+ * partial sums of four weights, "rows" adds the selected rows of weights. The numbers are the same, bit for
+ * bit. */
+FRBM_MUST_CHECK int frbm_exec_set_kernel(frbm_exec_t *exec, const char *path);
+const char *frbm_exec_kernel(const frbm_exec_t *exec);
+
 /* The names of the levels that this machine can run, plain first; returns NULL past the last. */
 const char *frbm_simd_level(int index);
 
@@ -433,8 +439,8 @@ typedef struct {
 } frbm_data_t;
 
 size_t frbm_data_packed_size(const frbm_rbm_t *rbm, size_t n_rows);
-FRBM_MUST_CHECK int frbm_data_pack(const frbm_rbm_t *rbm, const frbm_array_t *array, uint64_t *bits,
-                                   frbm_where_t *where);
+FRBM_MUST_CHECK int frbm_data_pack(const frbm_rbm_t *rbm, const frbm_array_t *array,
+                                   const frbm_exec_t *exec, uint64_t *bits, frbm_where_t *where);
 
 /* Largest eigenvalue of <v v^T> on at most max_rows evenly spaced rows; buffer: 3 n_visible
  * doubles. Power iteration to a relative change of 1e-6, at most 200 rounds, polled after each. */

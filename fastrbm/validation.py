@@ -85,6 +85,10 @@ def flag(name, value):
     raise TypeError(f"{name} must be True or False, got {value!r}")
 
 
+#: How products of binary states may be made; see `train_cd`.
+KERNELS = ("auto", "tables", "rows")
+
+
 def choice(name, value, allowed):
     """Return `value` if it is one of the names in `allowed`.
 

@@ -168,7 +168,7 @@ def test_draws_are_the_oracles(unit, dtype, n_rows, n):
     more = {"precision": rng.uniform(0.5, 2, n)} if unit == "gaussian" else {}
     oracle = getattr(layers, unit)(rng.normal(size=n).astype(dtype), **more)
     key = int(np.random.default_rng(5).integers(2**64, dtype=np.uint64))
-    words = philox.words(key, "LAYER", 0, np.arange(n_rows), n)
+    words = oracle.words(key, "LAYER", 0, np.arange(n_rows))
     drawn = adapters.to_layer(oracle, dtype).sample(x, rng=5, beta=0.8)
     assert drawn.dtype == dtype
     expected = oracle.draw(x.astype(float), 0.8, words)
@@ -184,23 +184,21 @@ def test_draws_are_the_oracles(unit, dtype, n_rows, n):
 @dtypes
 @pytest.mark.parametrize("unit", ["bernoulli", "spin"])
 def test_thresholds(unit, dtype):
-    """No word is on the wrong side of p by more than 2^-32 + 2^-21 min(p, 1 - p)."""
+    """Every draw follows its word, where 16 bits of it decide and where they do not."""
     n_rows = 200_000
     x = np.array([-30, -18, -12, -7, -3, -1, -0.125, 0, 0.125, 1, 3, 7, 12, 18, 30, 300], dtype)
     step = 2 if unit == "spin" else 1
     layer = UNITS[unit](len(x), bias=np.zeros(len(x), dtype))
     up = layer.sample(np.broadcast_to(x / step, (n_rows, len(x))), rng=3) == 1
     key = int(np.random.default_rng(3).integers(2**64, dtype=np.uint64))
-    words = philox.words(key, "LAYER", 0, np.arange(n_rows), len(x)) / 2.0**32
-    p = expit(-np.abs(x.astype(float)))
-    slack = 2.0**-32 + 2.0**-21 * p
-    rarer = np.where(x >= 0, ~up, up)
-    # x = 0 belongs to neither side: there it is enough that one half of the words is up.
-    rarer[:, x == 0] = up[:, x == 0] if up[words[:, 7] < 0.25, 7].all() else ~up[:, x == 0]
-    assert rarer[words < p - slack].all()
-    assert not rarer[words >= p + slack].any()
-    # The test sees the edge: some words lie within 1e-3 of it on either side.
-    assert (np.abs(words / p - 1) < 1e-3).any(axis=0)[4:11].all()
+    words = philox.bit_words(key, "LAYER", 0, np.arange(n_rows), len(x)).astype(np.int64)
+    rarer = np.floor(2.0**32 * expit(-np.abs(x.astype(float)))).astype(np.int64)
+    thresholds = np.where(x < 0, rarer, 2**32 - rarer)
+    np.testing.assert_array_equal(up, words < thresholds)
+    # The test sees the lower halves: upper ones at the threshold's own go either way.
+    tied = (words >> 16 == thresholds >> 16) & (rarer > 0)
+    assert up[tied].sum() > 5
+    assert (~up[tied]).sum() > 5
 
 
 @dtypes

@@ -44,6 +44,31 @@ def test_words_of_a_row(n, step):
         np.testing.assert_array_equal(ours, philox.words(KEY, "START", step, [row], n)[0])
 
 
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 31, 64, 65, 301])
+@pytest.mark.parametrize("step", [0, 2**32 - 1, 2**40 + 7])
+def test_bit_words_of_a_row(n, step):
+    """The words of two-state units: upper and lower halves from two blocks for eight units."""
+    for row in (0, 1, 2**32 - 1):
+        ours = core.bit_words(KEY, 3, step, row, n)
+        np.testing.assert_array_equal(ours, philox.bit_words(KEY, "START", step, [row], n)[0])
+
+
+def test_bit_words_by_hand():
+    """The first known answer, half by half; and which place of which block a later half has."""
+    upper = core.bit_words(0, 0, 0, 0, 8) >> 16
+    assert [f"{half:04x}" for half in upper] == (
+        ["e8d5", "6627", "c58d", "e169", "ac4c", "bc57", "dbd8", "9b00"]
+    )
+    words = core.bit_words(KEY, 1, 5, 7, 24)
+    key = (KEY & 0xFFFFFFFF, KEY >> 32)
+    for unit, block, word, shift in ((8, 1, 0, 0), (11, 1, 1, 16), (22, 2, 3, 0), (23, 2, 3, 16)):
+        upper, lower = (
+            core.philox((number, 7, 5, 1), key)[word] >> shift & 0xFFFF
+            for number in (block, block + 2**31)
+        )
+        assert words[unit] == upper << 16 | lower
+
+
 def test_purposes_are_distinct_and_known():
     """Two uses never share a counter; the oracle's numbers are the compiled ones."""
     assert core.purposes() == philox.PURPOSES
@@ -64,6 +89,15 @@ def test_streams_differ():
     ]
     for other in others:
         assert (base == other).sum() == 0
+    for halves in ("upper", "lower"):
+        shift = 16 if halves == "upper" else 0
+        base, *others = (
+            core.bit_words(key, purpose, step, row, 64) >> shift & 0xFFFF
+            for key, purpose, step, row in (
+                (KEY, 1, 0, 0), (KEY, 2, 0, 0), (KEY, 1, 1, 0), (KEY, 1, 0, 1), (KEY + 1, 1, 0, 0)
+            )
+        )  # fmt: skip
+        assert max((base == other).sum() for other in others) < 3  # 64 halves: each by 2^-16
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 257])

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from reference import checks, exact, gibbs, models
 from reference.checks import ALPHA
-from reference.philox import words
 
 import fastrbm
 from fastrbm import RBM, Bernoulli, Gaussian, Spin, sample
@@ -145,7 +144,7 @@ def test_start_from_the_biases(visible, hidden):
     """init=None: every visible unit from its own bias, at beta, on its own words."""
     rbm, _ = setting(visible, hidden)
     oracle = adapters.to_oracle(rbm)
-    start_words = words(key_of(4), "START", 0, np.arange(9), 20)
+    start_words = oracle.visible.words(key_of(4), "START", 0, np.arange(9))
     init = oracle.visible.draw(np.zeros((9, 20)), 0.7, start_words)
     run = {"burn_in": 0, "n_draws": 2, "beta": 0.7, "rng": 4}
     np.testing.assert_allclose(

@@ -726,7 +726,7 @@ class MineError(Exception):
 
 def trainer_with(source, n_rows=10):
     rbm = small("bernoulli", "bernoulli")
-    data = core.Data(rbm._core, rows_for("bernoulli", n_rows, 4))
+    data = core.Data(_lib.executor(), rbm._core, rows_for("bernoulli", n_rows, 4))
     trainer = core.Trainer(
         rbm._core, data, 0, False, False, 3, 0, 0.0, 0.0, 0.0, (), 2, source=source
     )

@@ -128,11 +128,11 @@ MAX_THREADS = 256
 
 
 @functools.lru_cache(maxsize=64)
-def _executor(level, n_threads):
-    return core.Exec(level, n_threads)
+def _executor(level, n_threads, kernel):
+    return core.Exec(level, n_threads, kernel)
 
 
-def executor(n_threads=None):
+def executor(n_threads=None, kernel="auto"):
     """How to run a call: the SIMD level in use and a number of threads.
 
     Parameters
@@ -140,8 +140,10 @@ def executor(n_threads=None):
     n_threads : int or None
         None: the machine (OMP_NUM_THREADS, else affinity and cgroup). Negative, as in
         scikit-learn: all + 1 + n_threads.
+    kernel : {"auto", "tables", "rows"}
+        How products of binary states are made.
     """
-    return _executor(simd_level(), _n_threads(n_threads))
+    return _executor(simd_level(), _n_threads(n_threads), kernel)
 
 
 def build_info():

@@ -178,31 +178,6 @@ cdef class Memory:
         PyMem_RawFree(self.p)
 
 
-class Scan:
-    """What values an array holds; see scan()."""
-
-    __slots__ = (
-        "bad_index", "finite", "has_fraction", "has_minus_one", "has_one", "has_other", "has_zero",
-        "max", "min", "n",
-    )
-
-
-def scan(array):
-    """The values of a 2-D array in one pass, without temporaries."""
-    cdef View v = view(array)
-    cdef frbm_scan_t c
-    with nogil:
-        frbm_array_scan(&v.c, &c)
-    s = Scan()
-    s.n = v.c.n_rows * v.c.n_cols
-    s.finite = bool(c.finite)
-    s.min, s.max = c.min, c.max
-    s.has_minus_one, s.has_zero, s.has_one = bool(c.has_minus_one), bool(c.has_zero), bool(c.has_one)
-    s.has_fraction, s.has_other = bool(c.has_fraction), bool(c.has_other)
-    s.bad_index = None if c.finite else (c.bad_row, c.bad_col)
-    return s
-
-
 # -------------------------------------------------------------------------------- how to run
 
 def version():
@@ -229,11 +204,12 @@ def simd_levels():
 
 
 cdef class Exec:
-    """A SIMD level and a number of threads."""
+    """A SIMD level, a number of threads, and the way that products of bits are made."""
 
-    def __init__(self, str simd, int n_threads):
+    def __init__(self, str simd, int n_threads, str kernel="auto"):
         frbm.frbm_exec_init(&self.c)
         check_status(frbm.frbm_exec_set_simd(&self.c, simd.encode()))
+        check_status(frbm.frbm_exec_set_kernel(&self.c, kernel.encode()))
         self.c.n_threads = n_threads
 
     @property
@@ -243,6 +219,10 @@ cdef class Exec:
     @property
     def simd(self):
         return frbm.frbm_exec_simd(&self.c).decode()
+
+    @property
+    def kernel(self):
+        return frbm.frbm_exec_kernel(&self.c).decode()
 
 
 cdef class Poll:
@@ -269,6 +249,52 @@ cdef frbm_exec_t polled(Exec exec, Poll poll):
     c.poll = ask_python
     c.poll_context = <void *>poll
     return c
+
+
+# ---------------------------------------------------------------------------- what an array holds
+
+class Scan:
+    """What values an array holds; see scan()."""
+
+    __slots__ = (
+        "bad_index", "finite", "has_fraction", "has_minus_one", "has_one", "has_other", "has_zero",
+        "max", "min", "n",
+    )
+
+
+def scan(Exec exec, array):
+    """The values of a 2-D array in one pass, without temporaries."""
+    cdef View v = view(array)
+    cdef frbm_scan_t c
+    cdef Poll poll = Poll.__new__(Poll)
+    cdef frbm_exec_t how = polled(exec, poll)
+    with nogil:
+        frbm_data_scan(&v.c, &how, &c)
+    if poll.error is not None:
+        raise poll.error
+    s = Scan()
+    s.n = v.c.n_rows * v.c.n_cols
+    s.finite = bool(c.finite)
+    s.min, s.max = c.min, c.max
+    s.has_minus_one, s.has_zero, s.has_one = bool(c.has_minus_one), bool(c.has_zero), bool(c.has_one)
+    s.has_fraction, s.has_other = bool(c.has_fraction), bool(c.has_other)
+    s.bad_index = None if c.finite else (c.bad_row, c.bad_col)
+    return s
+
+
+def column_sums(Exec exec, array):
+    """Sums over the rows of a 2-D array, float64 (n_cols,)."""
+    cdef View v = view(array)
+    cdef Poll poll = Poll.__new__(Poll)
+    cdef frbm_exec_t how = polled(exec, poll)
+    cdef Memory workspace = Memory(frbm_data_sums_size(v.c.n_cols))
+    sums = np.empty(v.c.n_cols)
+    cdef View out = output(sums, 1, v.c.n_cols, frbm.FRBM_FLOAT64)
+    with nogil:
+        frbm_data_sums(&v.c, &how, <double *>workspace.p, <double *>out.buffer.buf)
+    if poll.error is not None:
+        raise poll.error
+    return sums
 
 
 # ------------------------------------------------------------------------------ random numbers
@@ -324,6 +350,15 @@ def uniform_bits(uint64_t key, int purpose, uint64_t step, uint32_t row, size_t 
     out = np.empty(n, np.uint32)
     cdef View v = output(out, 1, n, frbm.FRBM_UINT32)
     frbm_stream_words(&stream, row, n, <uint32_t *>v.buffer.buf)
+    return out
+
+
+def bit_words(uint64_t key, int purpose, uint64_t step, uint32_t row, size_t n):
+    """The words of two-state units 0 .. n - 1 of a row, two halves each, uint32 (n,)."""
+    cdef frbm_stream_t stream = stream_of(key, purpose, step)
+    out = np.empty(n, np.uint32)
+    cdef View v = output(out, 1, n, frbm.FRBM_UINT32)
+    frbm_stream_bit_words(&stream, row, n, <uint32_t *>v.buffer.buf)
     return out
 
 
@@ -660,14 +695,12 @@ cdef class Gibbs:
     cdef Memory memory, mask
     cdef readonly Rbm rbm
     cdef readonly size_t n_chains
-    cdef readonly str kernel
     cdef readonly size_t done
     """Whole sweeps of the last run, also where a signal ended it."""
 
     def __init__(self, Rbm rbm, size_t n_chains, clamp=None):
         cdef View m
         self.rbm, self.n_chains = rbm, n_chains
-        self.kernel = "bits" if rbm.visible.discrete else "values"
         self.memory = Memory(frbm.frbm_gibbs_workspace_size(&rbm.c, n_chains))
         check_status(frbm.frbm_gibbs_init(&self.c, &rbm.c, n_chains, self.memory.p,
                                           self.memory.size))
@@ -738,9 +771,11 @@ cdef class Data:
     cdef Memory memory
     cdef readonly Rbm rbm
 
-    def __init__(self, Rbm rbm, array, bint values=False):
+    def __init__(self, Exec exec, Rbm rbm, array, bint values=False):
         cdef View v = states_view(array, rbm.c.visible.n)
         cdef frbm_where_t where
+        cdef Poll poll = Poll.__new__(Poll)
+        cdef frbm_exec_t how = polled(exec, poll)
         cdef int rc
         self.rbm = rbm
         self.c.n_rows = v.c.n_rows
@@ -749,7 +784,9 @@ cdef class Data:
             self.memory = Memory(frbm.frbm_data_packed_size(&rbm.c, v.c.n_rows))
             self.c.bits = <const uint64_t *>self.memory.p
             with nogil:
-                rc = frbm.frbm_data_pack(&rbm.c, &v.c, <uint64_t *>self.c.bits, &where)
+                rc = frbm.frbm_data_pack(&rbm.c, &v.c, &how, <uint64_t *>self.c.bits, &where)
+            if poll.error is not None:
+                raise poll.error
             check_states(rc, &where)
         else:
             self.values = v  # keeps the buffer
@@ -883,11 +920,6 @@ cdef class Trainer:
         self.memory = Memory(frbm.frbm_train_workspace_size(&rbm.c, &data.c, &o, n_threads))
         check_status(frbm.frbm_train_init(&self.c, &rbm.c, &data.c, &o, n_threads, self.memory.p,
                                           self.memory.size))
-
-    @property
-    def kernel(self):
-        """Name of the path that products of visible states take."""
-        return "bits" if self.data.packed else "values"
 
     @property
     def n_updates(self):

@@ -122,6 +122,8 @@ cdef extern from "fastrbm.h" nogil:
 
     void frbm_exec_init(frbm_exec_t *exec)
     int frbm_exec_set_simd(frbm_exec_t *exec, const char *level)
+    int frbm_exec_set_kernel(frbm_exec_t *exec, const char *path)
+    const char *frbm_exec_kernel(const frbm_exec_t *exec)
     const char *frbm_exec_simd(const frbm_exec_t *exec)
     const char *frbm_simd_level(int index)
     void frbm_rng_init(frbm_rng_t *rng, uint64_t key, uint32_t first_chain)
@@ -179,8 +181,8 @@ cdef extern from "fastrbm.h" nogil:
                                   double *out, frbm_where_t *where)
 
     size_t frbm_data_packed_size(const frbm_rbm_t *rbm, size_t n_rows)
-    int frbm_data_pack(const frbm_rbm_t *rbm, const frbm_array_t *array, uint64_t *bits,
-                       frbm_where_t *where)
+    int frbm_data_pack(const frbm_rbm_t *rbm, const frbm_array_t *array, const frbm_exec_t *exec,
+                       uint64_t *bits, frbm_where_t *where)
     int frbm_data_leading_eigenvalue(const frbm_rbm_t *rbm, const frbm_data_t *data,
                                      size_t max_rows, double *buffer,
                                      const frbm_exec_t *exec, double *out)

@@ -1,7 +1,7 @@
 # Internals of the C library that Python shows: unit types, random streams, scans of arrays.
 from libc.stdint cimport uint32_t, uint64_t
 
-from fastrbm._lib.frbm cimport frbm_array_t
+from fastrbm._lib.frbm cimport frbm_array_t, frbm_exec_t
 
 
 cdef extern from "fastrbm/layers/unit.h" nogil:
@@ -23,7 +23,12 @@ cdef extern from "fastrbm/core/array.h" nogil:
         int finite, has_minus_one, has_zero, has_one, has_fraction, has_other
         size_t bad_row, bad_col
 
-    void frbm_array_scan(const frbm_array_t *a, frbm_scan_t *scan)
+
+cdef extern from "fastrbm/algorithms/data.h" nogil:
+    int frbm_data_scan(const frbm_array_t *array, const frbm_exec_t *exec, frbm_scan_t *scan)
+    size_t frbm_data_sums_size(size_t n_cols)
+    int frbm_data_sums(const frbm_array_t *array, const frbm_exec_t *exec, double *workspace,
+                       double *sums)
 
 
 cdef extern from "fastrbm/core/rng.h" nogil:
@@ -57,6 +62,7 @@ cdef extern from "fastrbm/core/rng.h" nogil:
     frbm_stream_t frbm_stream(uint64_t key, uint64_t step, frbm_purpose purpose,
                               uint32_t first_row)
     void frbm_stream_words(const frbm_stream_t *s, uint32_t row, size_t n, uint32_t *words)
+    void frbm_stream_bit_words(const frbm_stream_t *s, uint32_t row, size_t n, uint32_t *words)
     void frbm_stream_normals(const frbm_stream_t *s, size_t n, int dtype, void *out)
     void frbm_stream_permutation(const frbm_stream_t *s, uint32_t n, uint32_t *order)
 

@@ -37,7 +37,7 @@ class SampleResult:
     observations : tuple
         What each observer's ``result()`` gave, in the order of `observers`.
     info : dict
-        key, simd, n_threads, seconds, versions, beta.
+        key, simd, kernel, n_threads, seconds, versions, beta.
 
     Examples
     --------
@@ -106,6 +106,7 @@ def sample(
     observers=(),
     callback=None,
     progress=False,
+    kernel="auto",
     rng=None,
     n_threads=None,
 ):
@@ -147,6 +148,10 @@ def sample(
     rng : None, int, SeedSequence, BitGenerator or Generator
         An int repeats, a Generator advances.
     n_threads : int, optional
+        The result does not depend on it.
+    kernel : {"auto", "tables", "rows"}
+        How products of binary states with weights are made: from tables of partial sums, by adding
+        the selected rows of weights, or ("auto") by whichever is cheaper for what is multiplied.
         The result does not depend on it.
 
     Returns
@@ -193,7 +198,8 @@ def sample(
     start, n_chains = _start(rbm, init.chains if continues else init, n_chains)
     clamp = None if clamp is None else _clamp(rbm, clamp, start, n_chains)
     rbm.check_normalisable()
-    executor = _lib.executor(n_threads)
+    kernel = validation.choice("kernel", kernel, validation.KERNELS)
+    executor = _lib.executor(n_threads, kernel)
 
     gibbs = core.Gibbs(rbm._core, n_chains, clamp)
     if start is not None:
@@ -289,7 +295,6 @@ class _Run:
                 self.executor,
                 self.key,
                 time.perf_counter() - self.began,
-                kernel=self.gibbs.kernel,
                 beta=self.beta,
             ),
         )

@@ -13,7 +13,7 @@ def _versions():
 
 
 def provenance(executor, key, seconds, **more):
-    """Return the `info` of a result: versions, SIMD level, threads, key, seconds and `more`.
+    """Return the `info` of a result: versions, SIMD level, kernel, threads, key, seconds, `more`.
 
     Examples
     --------
@@ -26,6 +26,7 @@ def provenance(executor, key, seconds, **more):
     return {
         "key": key,
         "simd": executor.simd,
+        "kernel": executor.kernel,
         "n_threads": executor.n_threads,
         "seconds": seconds,
         "versions": dict(_versions()),

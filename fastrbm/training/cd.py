@@ -91,7 +91,7 @@ class ContrastiveDivergence:
 
     def info(self, trainer):
         """Return what goes into ``result.info``."""
-        return {"kernel": trainer.kernel}
+        return {}
 
     def final_chains(self, trainer, rbm):
         """Return the visible states after the last negative phase."""
@@ -128,6 +128,7 @@ def train_cd(
     rng=None,
     n_threads=None,
     progress=False,
+    kernel="auto",
 ):
     """Train an RBM by contrastive divergence (CD-k), or its persistent form (PCD-k).
 
@@ -200,6 +201,10 @@ def train_cd(
         The result does not depend on it.
     progress : bool, default False
         Show a bar; needs tqdm.
+    kernel : {"auto", "tables", "rows"}
+        How products of binary states with weights are made: from tables of partial sums, by adding
+        the selected rows of weights, or ("auto") by whichever is cheaper for what is multiplied.
+        The result does not depend on it.
 
     Returns
     -------
@@ -252,6 +257,7 @@ def train_cd(
         rng=rng,
         n_threads=n_threads,
         progress=progress,
+        kernel=kernel,
     )
     phase = ContrastiveDivergence(k, persistent, n_chains, chains, statistics)
     return train(data, settings, phase)

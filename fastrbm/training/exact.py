@@ -109,7 +109,6 @@ own steps
     def info(self, trainer):
         """Return what goes into ``result.info``."""
         return {
-            "kernel": trainer.kernel,
             "optimizer": self.optimizer,
             "method": self.source.name,
             "reason": self.source.reason,
@@ -142,6 +141,7 @@ def train_exact(
     rng=None,
     n_threads=None,
     progress=False,
+    kernel="auto",
     max_seconds=60,
     max_bytes=None,
 ):
@@ -193,6 +193,10 @@ def train_exact(
         A model whose gradient would take longer is refused beforehand; None refuses none.
     max_bytes : float, optional
         The same for the memory that a gradient would take.
+    kernel : {"auto", "tables", "rows"}
+        How products of binary states with weights are made: from tables of partial sums, by adding
+        the selected rows of weights, or ("auto") by whichever is cheaper for what is multiplied.
+        The result does not depend on it.
 
     Returns
     -------
@@ -253,6 +257,7 @@ def train_exact(
         rng=rng,
         n_threads=n_threads,
         progress=progress,
+        kernel=kernel,
     )
     given = tuple(name for name, is_left_out in left_out.items() if not is_left_out)
     return train(data, settings, ExactGradient(optimizer, max_seconds, max_bytes, given))

@@ -43,7 +43,7 @@ class QuasiNewton:
         self.rbm, self.target, self.data = rbm, start.rbm, data
         self.probabilities, self.weight_decay = start.probabilities, weight_decay
         self.trainer, self.source = trainer, source
-        self.kernel, self.n_updates, self.update_norm = trainer.kernel, 0, 0.0
+        self.n_updates, self.update_norm = 0, 0.0
         learned = [_learned(layer) for layer in (rbm.visible, rbm.hidden)]
         shapes = (rbm.weights.shape, *(sum(len(a) for a in arrays.values()) for arrays in learned))
         self.model_term, self.data_term = ([np.zeros(s) for s in shapes] for _ in range(2))

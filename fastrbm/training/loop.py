@@ -63,11 +63,11 @@ def train(data, settings, phase):
     key = random.key(settings.rng)
     settings.check()
     phase.check(settings)
-    executor = _lib.executor(settings.n_threads)
+    executor = _lib.executor(settings.n_threads, settings.kernel)
     data = validation.table("data", data)
-    start = prepare(data, settings, key)
-    metrics = Metrics(settings, start, data, key)
-    packed = core.Data(start.rbm._core, data, values=start.probabilities)
+    start = prepare(data, settings, key, executor)
+    metrics = Metrics(settings, start, data, key, executor)
+    packed = core.Data(executor, start.rbm._core, data, values=start.probabilities)
     rate = learning_rate(
         settings.learning_rate,
         lambda: phase.default_rate(start.rbm, data, packed, settings.batch_size, executor),

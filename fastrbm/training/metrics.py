@@ -125,6 +125,7 @@ class Metrics:
         Checked training data.
     key : int
         The key of the run.
+    executor : fastrbm._lib.core.Exec
 
     Raises
     ------
@@ -134,16 +135,17 @@ class Metrics:
     Examples
     --------
     >>> import numpy as np
+    >>> from fastrbm import _lib
     >>> from fastrbm.training.metrics import Metrics
     >>> from fastrbm.training.settings import Settings
     >>> from fastrbm.training.start import prepare
     >>> data = np.array([[0, 1], [1, 1]])
     >>> settings = Settings(metrics=()).check()
-    >>> Metrics(settings, prepare(data, settings, key=1), data, key=1).names
+    >>> Metrics(settings, prepare(data, settings, key=1), data, 1, _lib.executor()).names
     ()
     """
 
-    def __init__(self, settings, start, data, key):
+    def __init__(self, settings, start, data, key, executor):
         discrete = start.rbm.visible.discrete
         names = settings.metrics
         if names is None:
@@ -172,7 +174,8 @@ class Metrics:
         held_out = settings.validation_data
         if held_out is not None:
             held_out = validation.table("validation_data", held_out, start.rbm.n_visible)
-            scan = finite_scan("validation_data", held_out, float(np.finfo(start.rbm.dtype).max))
+            largest = float(np.finfo(start.rbm.dtype).max)
+            scan = finite_scan("validation_data", held_out, largest, executor)
             fractions = check_states(
                 "validation_data", held_out, scan, start.rbm.visible, start.probabilities
             )
@@ -212,9 +215,10 @@ class Metrics:
         layer = self._rbm.visible
         purpose = core.purposes()["METRIC_ROWS"]
         out = np.empty((len(rows), layer.n), np.int8 if layer.discrete else self._rbm.dtype)
+        if not probabilities:
+            out[:] = data[rows]
+            return out
         for i, row in enumerate(rows):
-            out[i] = data[row]
-            if probabilities:
-                words = core.uniform_bits(self._key, purpose, use, i, layer.n)
-                out[i] = words < data[row] * 2.0**32
+            words = core.uniform_bits(self._key, purpose, use, i, layer.n)
+            out[i] = words < data[row] * 2.0**32
         return out

@@ -74,9 +74,10 @@ def default_rate(rbm, data, batch_size, executor):
     >>> import fastrbm
     >>> from fastrbm.training.rate import default_rate
     >>> import numpy as np
+    >>> from fastrbm import _lib
     >>> from fastrbm._lib import core
     >>> rbm = fastrbm.RBM(fastrbm.Bernoulli(4), fastrbm.Bernoulli(2))
-    >>> data = core.Data(rbm._core, np.zeros((1080, 4)))
+    >>> data = core.Data(_lib.executor(), rbm._core, np.zeros((1080, 4)))
     >>> default_rate(rbm, data, 10, None), default_rate(rbm, data, 100, None)
     (0.05, 0.3)
     """

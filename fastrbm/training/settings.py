@@ -66,6 +66,7 @@ class Settings:
     rng: object = None
     n_threads: int | None = None
     progress: bool = False
+    kernel: str = "auto"
 
     def check(self):
         """Check all that can be checked without the data, normalise it, and return self."""
@@ -92,6 +93,7 @@ class Settings:
         if self.dtype is not None:
             self.dtype = validation.model_dtype("dtype", self.dtype)
         self.progress = validation.flag("progress", self.progress)
+        validation.choice("kernel", self.kernel, validation.KERNELS)
         return self
 
 

@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from .. import validation
+from .. import _lib, validation
 from .._lib import core
 from ..layers import LAYERS, Bernoulli, Layer
 from ..model import RBM, random_weights
@@ -47,7 +47,7 @@ class Start:
     frozen: frozenset
 
 
-def prepare(data, settings, key):
+def prepare(data, settings, key, executor=None):
     """Return the `Start` for an array (n_samples, n_visible) and checked settings.
 
     Raises
@@ -65,12 +65,13 @@ def prepare(data, settings, key):
     RBM(Bernoulli(2, bias=-1.609..1.609), Bernoulli(3), dtype=float32)
     """
     dtype = settings.dtype or (DEFAULT_DTYPE if settings.model is None else settings.model.dtype)
-    scan = finite_scan("data", data, float(np.finfo(dtype).max))
+    executor = executor or _lib.executor(settings.n_threads)
+    scan = finite_scan("data", data, float(np.finfo(dtype).max), executor)
     if settings.model is not None:
         rbm = _given_model(data, settings)
         fixed = set()
     else:
-        visible = _visible_layer(data, scan, settings.visible)
+        visible = _visible_layer(data, scan, settings.visible, executor)
         hidden, fixed = _hidden_layer(visible, settings)
         weights = random_weights(key, (visible.n, hidden.n), dtype)
         rbm = RBM(visible, hidden, weights=weights)
@@ -79,7 +80,7 @@ def prepare(data, settings, key):
     return Start(rbm, probabilities, frozenset(fixed | _frozen(rbm, settings.freeze)))
 
 
-def finite_scan(name, data, largest):
+def finite_scan(name, data, largest, executor):
     """Return ``core.scan`` of a data set after refusing NaN, infinity and what overflows.
 
     Parameters
@@ -89,16 +90,18 @@ def finite_scan(name, data, largest):
     data : ndarray (n_samples, n)
     largest : float
         The largest number of the model's type.
+    executor : fastrbm._lib.core.Exec
 
     Examples
     --------
     >>> import numpy as np
+    >>> from fastrbm import _lib
     >>> from fastrbm.training.start import finite_scan
-    >>> finite_scan("data", np.array([[0.0, np.nan]]), 1e300)
+    >>> finite_scan("data", np.array([[0.0, np.nan]]), 1e300, _lib.executor())
     Traceback (most recent call last):
     ValueError: data must be finite, got nan in row 0, column 1
     """
-    scan = core.scan(data)
+    scan = core.scan(executor, data)
     if not scan.finite:
         row, column = scan.bad_index
         raise ValueError(
@@ -129,10 +132,11 @@ def check_states(name, data, scan, layer, named):
     Examples
     --------
     >>> import numpy as np
-    >>> from fastrbm import Bernoulli
+    >>> from fastrbm import Bernoulli, _lib
     >>> from fastrbm.training.start import check_states, finite_scan
     >>> data = np.array([[0.0, 0.25]])
-    >>> check_states("data", data, finite_scan("data", data, 1e300), Bernoulli(2), named=True)
+    >>> scan = finite_scan("data", data, 1e300, _lib.executor())
+    >>> check_states("data", data, scan, Bernoulli(2), named=True)
     True
     """
     if not layer.discrete:
@@ -162,7 +166,7 @@ def _first_state_error(name, data, layer):
     """Return the error for the first value of `data` that is not a state of `layer`."""
     rbm = RBM(layer, Bernoulli(1), weights=np.zeros((layer.n, 1)))
     try:
-        core.Data(rbm._core, data)
+        core.Data(_lib.executor(), rbm._core, data)
     except core.StateError as error:
         return validation.state_error(name, error, layer, data)
     raise AssertionError("the scan saw a value that no row has")
@@ -179,9 +183,10 @@ def detect(data, scan):
     Examples
     --------
     >>> import numpy as np
+    >>> from fastrbm import _lib
     >>> from fastrbm.training.start import detect, finite_scan
     >>> data = np.array([[1, -1]])
-    >>> detect(data, finite_scan("data", data, 1e300))
+    >>> detect(data, finite_scan("data", data, 1e300, _lib.executor()))
     'spin'
     """
     if data.dtype == np.bool_:
@@ -217,7 +222,7 @@ def detect(data, scan):
     )
 
 
-def _visible_layer(data, scan, visible):
+def _visible_layer(data, scan, visible, executor):
     """Return the visible layer: the caller's, or one that starts from the data."""
     n = data.shape[1]
     if isinstance(visible, Layer):
@@ -228,7 +233,8 @@ def _visible_layer(data, scan, visible):
     if unit == "auto":
         unit = detect(data, scan)
     check_states("data", data, scan, LAYERS[unit](n), named=visible != "auto")
-    return LAYERS[unit](n, bias=_START_BIAS[unit](data))
+    sums = core.column_sums(executor, data)
+    return LAYERS[unit](n, bias=_START_BIAS[unit](sums, len(data)))
 
 
 def _log_odds(ones, n):
@@ -236,15 +242,12 @@ def _log_odds(ones, n):
     return np.log((ones + 0.5) / (n - ones + 0.5))
 
 
-def _column_sums(data):
-    return np.sum(data, axis=0, dtype=np.float64)
-
-
-# The first visible bias by unit: the maximum-likelihood one of a model without weights.
+# The first visible bias by unit, from column sums and the number of rows: the maximum-likelihood
+# one of a model without weights.
 _START_BIAS = {
-    "bernoulli": lambda data: _log_odds(_column_sums(data), len(data)),
-    "spin": lambda data: _log_odds((len(data) + _column_sums(data)) / 2, len(data)) / 2,
-    "gaussian": lambda data: _column_sums(data) / len(data),
+    "bernoulli": _log_odds,
+    "spin": lambda sums, n: _log_odds((n + sums) / 2, n) / 2,
+    "gaussian": lambda sums, n: sums / n,
 }
 
 

@@ -76,44 +76,67 @@ static void products(const frbm_kernels_t *kernels, int dtype) {
     }
 }
 
-/* Two-state draws follow from words and fields as documented. */
-static void two_state(const frbm_kernels_t *kernels, int dtype) {
-    enum { ROWS = 19, LANES = 37 };
+/* A word below it is a high unit: 2^32 p, from the rarer state's whole number. */
+static double threshold_of(double z, double *rarer) {
+    *rarer = floor(4294967296.0 / (1 + exp(fabs(z))));
+    return z < 0 ? *rarer : 4294967296.0 - *rarer;
+}
+
+/* Two-state draws follow from words and fields as documented: every one for a scale that is a power of
+ * two, since log-odds are then rounded as here, and else all but those within `slack` of a threshold. */
+static void two_state(const frbm_kernels_t *kernels, int dtype, double scale, double slack) {
+    enum { ROWS = 40, LANES = 61, STEPS = 1000 };
+    static double z[ROWS][LANES], thresholds[ROWS][LANES], rarer[ROWS][LANES];
     _Alignas(64) double x[ROWS * FRBM_TILE];
     void *bias = block(LANES * size_of(dtype));
     void *means = block(ROWS * LANES * size_of(dtype));
-    uint64_t out[ROWS], keep[ROWS];
-    const frbm_draw_t draw = {frbm_stream(7, 3, FRBM_PURPOSE_LAYER, 11), 64, 5};
+    uint64_t out[ROWS], keep[ROWS], before[ROWS];
+    unsigned n_close = 0, n_tied[2] = {0, 0};
     memset(x, 0, sizeof x);
     random_reals(x, dtype, ROWS * FRBM_TILE);
     random_reals(bias, dtype, LANES);
     for (size_t r = 0; r < ROWS; ++r) {
-        set(x, dtype, r * FRBM_TILE, r % 2 ? 30 : -30);
-        set(x, dtype, r * FRBM_TILE + 1, r % 2 ? 1000 : -1000);
-        out[r] = (uint64_t)(uniform() * 1e18);
-        keep[r] = (uint64_t)(uniform() * 1e18);
-    }
-    uint64_t before[ROWS];
-    memcpy(before, out, sizeof out);
-    const frbm_bits_out_t to = {out, 1, keep, 1};
-    kernels->real[dtype].two_state_sample(ROWS, LANES, x, bias, 2.0, &draw, &to);
-    kernels->real[dtype].two_state_mean(ROWS, LANES, x, bias, 2.0, -1, 1, 0.5, means, LANES);
-    for (size_t r = 0; r < ROWS; ++r) {
-        uint32_t words[64 + LANES];
-        frbm_stream_words(&draw.stream, (uint32_t)(5 + r), 64 + LANES, words);
+        const double sign = r % 2 ? 1 : -1, far[] = {30, 1000, 12, 6};
+        for (size_t j = 0; j < 4; ++j) set(x, dtype, r * FRBM_TILE + j, sign * far[j]);
+        set(x, dtype, r * FRBM_TILE + 4, -get(bias, dtype, 4));
         for (size_t j = 0; j < LANES; ++j) {
-            const double z = 2 * (get(bias, dtype, j) + get(x, dtype, r * FRBM_TILE + j));
-            const double rare = 1 / (1 + exp(fabs(z))), u = words[64 + j] / 4294967296.0;
-            const int bit = (int)(out[r] >> j) & 1;
-            if ((keep[r] >> j) & 1)
-                CHECK(bit == (int)((before[r] >> j) & 1));
-            else if (fabs(u - rare) > 1e-6 * rare + 1e-9)
-                CHECK(bit == ((u < rare) ^ (z >= 0)));
-            CHECK_CLOSE(get(means, dtype, r * LANES + j), 0.5 * tanh(z / 2),
-                        dtype == FRBM_FLOAT32 ? 3e-7 : 1e-15);
+            z[r][j] = scale * (get(bias, dtype, j) + get(x, dtype, r * FRBM_TILE + j));
+            if (dtype == FRBM_FLOAT32) z[r][j] = (double)(float)z[r][j];
+            thresholds[r][j] = threshold_of(z[r][j], &rarer[r][j]);
         }
-        CHECK((out[r] & ~frbm_bit_mask(LANES)) == (before[r] & keep[r] & ~frbm_bit_mask(LANES)));
     }
+    for (uint64_t step = 0; step < STEPS; ++step) {
+        const frbm_draw_t draw = {frbm_stream(7, step, FRBM_PURPOSE_LAYER, 11), 64, 5};
+        const frbm_bits_out_t to = {out, 1, step % 4 == 0 ? keep : NULL, 1};
+        for (size_t r = 0; r < ROWS; ++r) {
+            out[r] = before[r] = (uint64_t)(uniform() * 1e18);
+            keep[r] = (uint64_t)(uniform() * 1e18);
+        }
+        kernels->real[dtype].two_state_sample(ROWS, LANES, x, bias, scale, &draw, &to);
+        for (size_t r = 0; r < ROWS; ++r) {
+            const uint64_t kept = to.keep == NULL ? 0 : keep[r];
+            uint32_t words[64 + LANES];
+            frbm_stream_bit_words(&draw.stream, (uint32_t)(5 + r), 64 + LANES, words);
+            CHECK((out[r] & kept) == (before[r] & kept));
+            CHECK((out[r] & ~kept & ~frbm_bit_mask(LANES)) == 0);
+            for (size_t j = 0; j < LANES; ++j) {
+                const double word = words[64 + j], threshold = thresholds[r][j];
+                const int bit = (int)(out[r] >> j) & 1;
+                if ((kept >> j) & 1) continue;
+                if (fabs(word - threshold) < slack * (rarer[r][j] + 1)) continue;
+                CHECK(bit == (word < threshold));
+                n_close += fabs(floor(word / 65536) - threshold / 65536) <= 4;
+                if (floor(word / 65536) == floor(threshold / 65536)) ++n_tied[bit];
+            }
+        }
+    }
+    /* Upper halves that do not decide were among them, and went either way. */
+    CHECK(n_close > 100 && n_tied[0] > 5 && n_tied[1] > 5);
+    kernels->real[dtype].two_state_mean(ROWS, LANES, x, bias, scale, -1, 1, 0.5, means, LANES);
+    for (size_t r = 0; r < ROWS; ++r)
+        for (size_t j = 0; j < LANES; ++j)
+            CHECK_CLOSE(get(means, dtype, r * LANES + j), 0.5 * tanh(z[r][j] / 2),
+                        dtype == FRBM_FLOAT32 ? 3e-7 : 1e-15);
     free(bias);
     free(means);
 }
@@ -200,7 +223,8 @@ int main(void) {
         CHECK(strcmp(frbm_exec_simd(&exec), frbm_simd_level(level)) == 0);
         for (int dtype = FRBM_FLOAT32; dtype <= FRBM_FLOAT64; ++dtype) {
             products(exec.kernels, dtype);
-            two_state(exec.kernels, dtype);
+            two_state(exec.kernels, dtype, 2.0, 0);
+            two_state(exec.kernels, dtype, 0.9, dtype == FRBM_FLOAT32 ? 3e-6 : 1e-14);
             gaussian(exec.kernels, dtype);
             update(exec.kernels, dtype);
         }

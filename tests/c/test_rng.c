@@ -46,6 +46,58 @@ static void words_of_all_levels(void) {
     }
 }
 
+/* The upper half of a word is in one block of eight units, the lower one in a block far from it. */
+static void words_of_two_state_units(void) {
+    enum { N = 21 };
+    /* The first known answer, the low half of each word before the high one. */
+    static const uint32_t halves[8] = {0xe8d5, 0x6627, 0xc58d, 0xe169,
+                                       0xac4c, 0xbc57, 0xdbd8, 0x9b00};
+    const frbm_stream_t zero = frbm_stream(0, 0, (enum frbm_purpose)0, 0);
+    const frbm_stream_t stream =
+        frbm_stream(0x0123456789abcdefu, 0x123456789au, FRBM_PURPOSE_GIBBS_HIDDEN, 77);
+    uint32_t *words = (uint32_t *)block(N * sizeof *words);
+    frbm_stream_bit_words(&zero, 0, 8, words);
+    for (int i = 0; i < 8; ++i) CHECK(words[i] >> 16 == halves[i]);
+    frbm_stream_bit_words(&stream, 5, N, words);
+    for (uint32_t i = 0; i < N; ++i) {
+        const uint32_t upper = frbm_stream_block(&stream, 5, i / 8).c[i % 8 / 2];
+        const uint32_t lower = frbm_stream_block(&stream, 5, i / 8 + 0x80000000u).c[i % 8 / 2];
+        if (i % 2 == 0)
+            CHECK(words[i] == (upper << 16 | (lower & 0xffffu)));
+        else
+            CHECK(words[i] == ((upper & 0xffff0000u) | lower >> 16));
+    }
+    free(words);
+}
+
+/* A unit is high where its word is below 2^32 p, of which the rarer state's part is a whole number. */
+static void draws_of_two_state_units(void) {
+    static const double log_odds[] = {-1000, -30, -22, -11, -3, -0.5, -0.0, 0.0,
+                                      0.5,   3,   11,  22,  30, 1000, 1e-9, -1e-9};
+    for (uint32_t row = 0; row < 2000; ++row) {
+        const frbm_stream_t stream = frbm_stream(3, row, FRBM_PURPOSE_LAYER, 0);
+        uint32_t words[40];
+        frbm_stream_bit_words(&stream, row, 40, words);
+        for (size_t k = 0; k < sizeof log_odds / sizeof *log_odds; ++k) {
+            const double z = log_odds[k], rarer = floor(4294967296.0 / (1 + exp(fabs(z))));
+            const double threshold = z < 0 ? rarer : 4294967296.0 - rarer;
+            const uint32_t unit = row % 40, lower = words[unit] & 0xffffu;
+            for (uint32_t near = 0; near < 3; ++near) { /* upper halves around the threshold's */
+                const uint32_t upper = ((uint32_t)(threshold / 65536) + near - 1) & 0xffffu;
+                CHECK(frbm_draw_bit(&stream, row, unit, upper, z) ==
+                      ((double)(upper << 16 | lower) < threshold));
+            }
+        }
+        int last = 0; /* the state rises with the log-odds, once */
+        for (double z = -25; z < 25; z += 0.25) {
+            const int bit = frbm_draw_bit(&stream, row, 9, words[9] >> 16, z);
+            CHECK(bit >= last);
+            last = bit;
+        }
+        CHECK(last == 1);
+    }
+}
+
 static void permutations(void) {
     enum { N = 5, TRIALS = 60000 };
     unsigned counts[N][N] = {{0}};
@@ -78,6 +130,8 @@ static void normals(void) {
 int main(void) {
     known_answers();
     words_of_all_levels();
+    words_of_two_state_units();
+    draws_of_two_state_units();
     permutations();
     normals();
     return 0;

@@ -26,7 +26,9 @@ static frbm_data_t make_data(const frbm_rbm_t *rbm, int probabilities, void **me
         return data;
     }
     uint64_t *bits = (uint64_t *)block(frbm_data_packed_size(rbm, ROWS));
-    CHECK(frbm_data_pack(rbm, &array, bits, NULL) == FRBM_OK);
+    frbm_exec_t exec;
+    frbm_exec_init(&exec);
+    CHECK(frbm_data_pack(rbm, &array, &exec, bits, NULL) == FRBM_OK);
     data.packed = 1;
     data.bits = bits;
     free(values);

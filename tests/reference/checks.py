@@ -17,7 +17,11 @@ MIN_EXPECTED = 25.0  # rarer cells are pooled, for the chi-square law to hold fa
 
 def chi_square(cells, probabilities):
     """p-value of cell numbers (n,) drawn independently from the probabilities."""
-    counts = np.bincount(cells, minlength=len(probabilities))
+    return chi_square_of_counts(np.bincount(cells, minlength=len(probabilities)), probabilities)
+
+
+def chi_square_of_counts(counts, probabilities):
+    """The same, of the number of draws in each cell."""
     expected = probabilities * (counts.sum() / probabilities.sum())
     rare = expected < MIN_EXPECTED
     observed = np.append(counts[~rare], counts[rare].sum())

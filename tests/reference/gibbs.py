@@ -12,15 +12,14 @@ The statistical tests take one as an argument; each mutant below must make them 
 import numpy as np
 
 from .exact import Model
-from .philox import words
 
 
 def sweep(model, v, beta, key, step, clamp=None):
     """One sweep from v: the new (v, h)."""
     rows = np.arange(len(v))
-    h_words = words(key, "GIBBS_HIDDEN", step, rows, model.hidden.n)
+    h_words = model.hidden.words(key, "GIBBS_HIDDEN", step, rows)
     h = model.hidden.draw(v @ model.weights, beta, h_words)
-    v_words = words(key, "GIBBS_VISIBLE", step, rows, model.visible.n)
+    v_words = model.visible.words(key, "GIBBS_VISIBLE", step, rows)
     new = model.visible.draw(h @ model.weights.T, beta, v_words)
     return (new if clamp is None else np.where(clamp, v, new)), h
 
@@ -30,9 +29,8 @@ def gibbs(model, init, n_draws=1, burn_in=0, thin=1, beta=1.0, clamp=None, seed=
     v = np.asarray(init, float)
     visible = np.empty((len(v), n_draws, model.visible.n))
     hidden = np.empty((len(v), n_draws, model.hidden.n))
-    h = model.hidden.draw(
-        v @ model.weights, beta, words(seed, "LAYER", 0, np.arange(len(v)), model.hidden.n)
-    )
+    h_words = model.hidden.words(seed, "LAYER", 0, np.arange(len(v)))
+    h = model.hidden.draw(v @ model.weights, beta, h_words)
     step = 0
     for t in range(n_draws):
         for _ in range(thin + (burn_in if t == 0 else 0)):
@@ -64,8 +62,8 @@ def identity(model, v, beta, key, step, clamp=None):
 @_mutant
 def same_uniform_for_v_and_h(model, v, beta, key, step, clamp=None):
     """Unit j of both layers reads one word."""
-    rows = np.arange(len(v))
-    u = words(key, "GIBBS_HIDDEN", step, rows, max(model.visible.n, model.hidden.n))
+    larger = max(model.hidden, model.visible, key=lambda layer: layer.n)
+    u = larger.words(key, "GIBBS_HIDDEN", step, np.arange(len(v)))
     h = model.hidden.draw(v @ model.weights, beta, u[:, : model.hidden.n])
     return model.visible.draw(h @ model.weights.T, beta, u[:, : model.visible.n]), h
 
@@ -80,16 +78,17 @@ def same_uniform_in_two_sweeps(model, v, beta, key, step, clamp=None):
 def same_uniform_in_two_units(model, v, beta, key, step, clamp=None):
     """Every unit of a row reads the row's first word."""
     rows = np.arange(len(v))
-    h_word, v_word = (words(key, p, step, rows, 1) for p in ("GIBBS_HIDDEN", "GIBBS_VISIBLE"))
-    h = model.hidden.draw(v @ model.weights, beta, h_word)
-    return model.visible.draw(h @ model.weights.T, beta, v_word), h
+    h_words = model.hidden.words(key, "GIBBS_HIDDEN", step, rows)
+    h = model.hidden.draw(v @ model.weights, beta, h_words[:, :1])
+    v_words = model.visible.words(key, "GIBBS_VISIBLE", step, rows)
+    return model.visible.draw(h @ model.weights.T, beta, v_words[:, :1]), h
 
 
 @_mutant
 def wrong_sign(model, v, beta, key, step, clamp=None):
     """The hidden units see -W."""
     h = sweep(Model(model.visible, model.hidden, -model.weights), v, beta, key, step)[1]
-    v_words = words(key, "GIBBS_VISIBLE", step, np.arange(len(v)), model.visible.n)
+    v_words = model.visible.words(key, "GIBBS_VISIBLE", step, np.arange(len(v)))
     return model.visible.draw(h @ model.weights.T, beta, v_words), h
 
 
@@ -125,7 +124,7 @@ def frozen_hidden(model, init, **schedule):
 
     def frozen(model, v, beta, key, step, clamp=None):
         h = first.setdefault("h", sweep(model, v, beta, key, step, clamp)[1])
-        v_words = words(key, "GIBBS_VISIBLE", step, np.arange(len(v)), model.visible.n)
+        v_words = model.visible.words(key, "GIBBS_VISIBLE", step, np.arange(len(v)))
         return model.visible.draw(h @ model.weights.T, beta, v_words), h
 
     return gibbs(model, init, sweep=frozen, **schedule)

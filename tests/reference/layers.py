@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, logsumexp, ndtri
 
+from . import philox
+
 TWO_32 = 2.0**32
 
 
@@ -45,18 +47,26 @@ class Discrete:
         squares = (values[:, None] - values) ** 2
         return np.einsum("...a,ab,...b->...", p, squares, p) / 2
 
-    def draw(self, x, beta, words):
-        """One state a word: the likelier state unless word < 2^32 p(rarer state)."""
+    def words(self, key, purpose, step, rows):
+        """The random words that the package draws these units from, (len(rows), n)."""
+        return philox.bit_words(key, purpose, step, rows, self.n)
+
+    def _threshold(self, x, beta):
+        """2^32 p(high) and 2^32 p(rarer state), of which the second is cut to a whole number."""
         low, high = self.values
         log_odds = beta * (self.bias + x) * (high - low)
-        rarer = words < TWO_32 * expit(-np.abs(log_odds))
-        return np.where((log_odds >= 0) ^ rarer, float(high), float(low))
+        rarer = np.floor(TWO_32 * expit(-np.abs(log_odds)))
+        return np.where(log_odds < 0, rarer, TWO_32 - rarer), rarer
+
+    def draw(self, x, beta, words):
+        """One state a word: high where word < 2^32 p(high)."""
+        low, high = self.values
+        return np.where(words < self._threshold(x, beta)[0], float(high), float(low))
 
     def margin(self, x, beta, words):
         """How far the word is from its threshold, relative to p(rarer state): (rows, n)."""
-        low, high = self.values
-        threshold = TWO_32 * expit(-np.abs(beta * (self.bias + x) * (high - low)))
-        return np.abs(words - threshold) / (threshold + 1.0)
+        threshold, rarer = self._threshold(x, beta)
+        return np.abs(words - threshold) / (rarer + 1.0)
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,10 @@ class Gaussian:
 
     def variance(self, x, beta=1.0):
         return np.broadcast_to(1 / (beta * self.precision), np.shape(x))
+
+    def words(self, key, purpose, step, rows):
+        """The random words that the package draws these units from, (len(rows), n)."""
+        return philox.words(key, purpose, step, rows, self.n)
 
     def draw(self, x, beta, words):
         """One normal a word, by inversion at the middle of the word's interval."""

@@ -53,21 +53,37 @@ def philox(counter, key):
     return np.stack([c0, c1, c2, c3], axis=-1).astype(np.uint32)
 
 
-def words(key, purpose, step, rows, n):
-    """The 32-bit words of units 0..n-1 of each row, uint32 (len(rows), n). purpose: a name.
+def blocks(key, purpose, step, rows, numbers):
+    """Numbered blocks of each row, uint32 (len(rows), len(numbers), 4). purpose: a name.
 
-    Counter = (block, row, low 32 bits of the step, purpose | high bits of the step << 8); unit j
-    takes word j & 3 of block j >> 2.
+    Counter = (block, row, low 32 bits of the step, purpose | high bits of the step << 8).
     """
-    rows = np.asarray(rows, np.uint64)
-    n_blocks = -(-n // 4)
-    counter = np.empty((len(rows), n_blocks, 4), np.uint64)
-    counter[..., 0] = np.arange(n_blocks)
-    counter[..., 1] = rows[:, None]
+    counter = np.empty((len(rows), len(numbers), 4), np.uint64)
+    counter[..., 0] = numbers
+    counter[..., 1] = np.asarray(rows, np.uint64)[:, None]
     counter[..., 2] = step & 0xFFFFFFFF
     counter[..., 3] = PURPOSES[purpose] | (step >> 32) << 8
-    blocks = philox(counter, (key & 0xFFFFFFFF, key >> 32))
-    return blocks.reshape(len(rows), 4 * n_blocks)[:, :n]
+    return philox(counter, (key & 0xFFFFFFFF, key >> 32))
+
+
+def words(key, purpose, step, rows, n):
+    """The words of units 0..n-1 of each row, uint32 (len(rows), n): word j & 3 of block j >> 2."""
+    whole = blocks(key, purpose, step, rows, np.arange(-(-n // 4)))
+    return whole.reshape(len(rows), -1)[:, :n]
+
+
+def bit_words(key, purpose, step, rows, n):
+    """The words of two-state units 0..n-1 of each row, uint32 (len(rows), n), of two halves each.
+
+    Unit j has half j & 1 (0 is the lower) of word j >> 1 & 3 of block j >> 3 as the upper half of
+    its word, and the same place of block (j >> 3) + 2^31 as the lower half.
+    """
+    numbers = np.arange(-(-n // 8))
+    upper, lower = (
+        blocks(key, purpose, step, rows, numbers + first)[..., None] >> np.uint32([0, 16]) & 0xFFFF
+        for first in (0, 2**31)
+    )
+    return (upper << 16 | lower).reshape(len(rows), -1)[:, :n]
 
 
 def below(word_pairs, n):

@@ -43,9 +43,9 @@ def sweeps(model, v, k, key, first_step):
     """k sweeps of the negative phase: the new visible states."""
     rows = np.arange(len(v))
     for step in range(first_step, first_step + k):
-        h_words = words(key, "TRAIN_HIDDEN", step, rows, model.hidden.n)
+        h_words = model.hidden.words(key, "TRAIN_HIDDEN", step, rows)
         h = model.hidden.draw(v @ model.weights, 1.0, h_words)
-        v_words = words(key, "TRAIN_VISIBLE", step, rows, model.visible.n)
+        v_words = model.visible.words(key, "TRAIN_VISIBLE", step, rows)
         v = model.visible.draw(h @ model.weights.T, 1.0, v_words)
     return v
 
@@ -82,7 +82,7 @@ def train(
             h = model.mean_hidden(chains)
             if samples:
                 rows = np.arange(len(chains))
-                u = words(key, "TRAIN_STATISTIC", update, rows, model.hidden.n)
+                u = model.hidden.words(key, "TRAIN_STATISTIC", update, rows)
                 h = model.hidden.draw(chains @ model.weights, 1.0, u)
             positive, negative = statistics(batch, model.mean_hidden(batch)), statistics(chains, h)
             gradient = {n: positive[n] - negative[n] for n in NAMES if n not in freeze}

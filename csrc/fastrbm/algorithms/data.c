@@ -1,5 +1,5 @@
 /*
- * Training data: packing, and the largest eigenvalue of <v v^T>, the mean over rows,
+ * Training data: what they hold, packing, and the largest eigenvalue of <v v^T>, the mean over rows,
  * which bounds the stable learning rate where hidden units are unbounded. Power iteration: the
  * Rayleigh quotient converges from below, with the square of the ratio of the two largest
  * eigenvalues.
@@ -8,7 +8,8 @@
 #include <string.h>
 
 #include "fastrbm/core/bits.h"
-#include "fastrbm/core/poll.h"
+#include "data.h"
+#include "fastrbm/core/share.h"
 #include "fastrbm/rbm/check.h"
 #include "fastrbm/rbm/states.h"
 
@@ -19,14 +20,104 @@ size_t frbm_data_packed_size(const frbm_rbm_t *rbm, size_t n_rows) {
     return n_rows * frbm_bit_words(rbm->visible.n) * sizeof(uint64_t);
 }
 
-int frbm_data_pack(const frbm_rbm_t *rbm, const frbm_array_t *array, uint64_t *bits,
-                   frbm_where_t *where) {
+/* ------------------------------------------------------------------------------ passes over all rows */
+
+/* Rows are taken in blocks, each by one thread; what they give is put together in their order. */
+#define BLOCKS 64
+#define MIN_BLOCK_ROWS 64
+
+/* What a pass does to the rows [begin, end); block: which one this is. */
+typedef struct pass pass_t;
+struct pass {
+    const frbm_array_t *array;
+    size_t block_rows;
+    void (*rows)(pass_t *pass, size_t block, size_t begin, size_t end);
+
+    frbm_scan_t scans[BLOCKS];
+    double *sums; /* BLOCKS n_cols */
+
+    const frbm_rbm_t *rbm;
+    uint64_t *bits;
+    int status[BLOCKS];
+    frbm_where_t where[BLOCKS];
+};
+
+static void run_block(void *context, uint64_t number, const frbm_team_t *team, frbm_stop_t *stop) {
+    pass_t *pass = (pass_t *)context;
+    const size_t begin = (size_t)number * pass->block_rows, end = begin + pass->block_rows;
+    (void)team, (void)stop;
+    pass->rows(pass, (size_t)number, begin, end < pass->array->n_rows ? end : pass->array->n_rows);
+}
+
+/* FRBM_OK or FRBM_STOPPED; *n_blocks blocks were made. */
+static int run_pass(pass_t *pass, const frbm_exec_t *exec, size_t *n_blocks) {
+    const size_t n_rows = pass->array->n_rows;
+    pass->block_rows = (n_rows + BLOCKS - 1) / BLOCKS;
+    if (pass->block_rows < MIN_BLOCK_ROWS) pass->block_rows = MIN_BLOCK_ROWS;
+    *n_blocks = (n_rows + pass->block_rows - 1) / pass->block_rows;
+    const int n_threads =
+        frbm_team_size(exec->n_threads, (double)n_rows * (double)pass->array->n_cols);
+    return frbm_share(exec, n_threads, *n_blocks, run_block, pass);
+}
+
+static void scan_rows(pass_t *pass, size_t block, size_t begin, size_t end) {
+    frbm_scan_start(&pass->scans[block]);
+    frbm_array_scan(pass->array, begin, end, &pass->scans[block]);
+}
+
+int frbm_data_scan(const frbm_array_t *array, const frbm_exec_t *exec, frbm_scan_t *scan) {
+    pass_t pass = {.array = array, .rows = scan_rows};
+    size_t n_blocks;
+    const int rc = run_pass(&pass, exec, &n_blocks);
+    frbm_scan_start(scan);
+    for (size_t b = 0; rc == FRBM_OK && b < n_blocks; ++b) frbm_scan_merge(&pass.scans[b], scan);
+    return rc;
+}
+
+static void sum_rows(pass_t *pass, size_t block, size_t begin, size_t end) {
+    double *sums = pass->sums + block * pass->array->n_cols;
+    memset(sums, 0, pass->array->n_cols * sizeof *sums);
+    frbm_array_add_rows(pass->array, begin, end, sums);
+}
+
+size_t frbm_data_sums_size(size_t n_cols) { return BLOCKS * n_cols * sizeof(double); }
+
+int frbm_data_sums(const frbm_array_t *array, const frbm_exec_t *exec, double *workspace,
+                   double *sums) {
+    pass_t pass = {.array = array, .rows = sum_rows, .sums = workspace};
+    size_t n_blocks;
+    const int rc = run_pass(&pass, exec, &n_blocks);
+    memset(sums, 0, array->n_cols * sizeof *sums);
+    for (size_t b = 0; rc == FRBM_OK && b < n_blocks; ++b)
+        for (size_t i = 0; i < array->n_cols; ++i) sums[i] += workspace[b * array->n_cols + i];
+    return rc;
+}
+
+static void pack_rows(pass_t *pass, size_t block, size_t begin, size_t end) {
+    const frbm_layer_t *layer = &pass->rbm->visible;
+    pass->status[block] =
+        frbm_states_load(layer, pass->rbm->dtype, pass->array, begin, end - begin,
+                         pass->bits + begin * frbm_bit_words(layer->n), &pass->where[block]);
+}
+
+int frbm_data_pack(const frbm_rbm_t *rbm, const frbm_array_t *array, const frbm_exec_t *exec,
+                   uint64_t *bits, frbm_where_t *where) {
     int rc = frbm_rbm_check_shape(rbm);
+    if (rc == FRBM_OK && (exec == NULL || bits == NULL)) rc = FRBM_ERROR_ARGUMENT;
     if (rc == FRBM_OK) rc = frbm_array_check(array, rbm->visible.n);
     if (rc < 0) return rc;
     if (!frbm_unit_is_discrete(frbm_unit(rbm->visible.unit))) return FRBM_ERROR_UNIT;
-    return frbm_states_load(&rbm->visible, rbm->dtype, array, 0, array->n_rows, bits, where);
+    pass_t pass = {.array = array, .rows = pack_rows, .rbm = rbm, .bits = bits};
+    size_t n_blocks;
+    rc = run_pass(&pass, exec, &n_blocks);
+    for (size_t b = 0; rc == FRBM_OK && b < n_blocks; ++b) {
+        rc = pass.status[b];
+        if (rc < 0 && where != NULL) *where = pass.where[b];
+    }
+    return rc;
 }
+
+/* -------------------------------------------------------------------------------------- eigenvalue */
 
 static void load_row(const frbm_rbm_t *rbm, const frbm_data_t *data, size_t row, double *v) {
     const frbm_unit_t *unit = frbm_unit(rbm->visible.unit);

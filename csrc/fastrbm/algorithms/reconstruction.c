@@ -22,6 +22,25 @@ static size_t take_thread(const frbm_rbm_t *rbm, frbm_workspace_t *w, buffers_t 
     return w->used - before;
 }
 
+/* Mean square of the difference of a row from its reconstruction. */
+static double mean_square(const frbm_array_t *v, size_t row, const void *means, int dtype) {
+    enum { UNITS = 64, LANES = 8 }; /* sums of LANES partial sums, which vectorise */
+    double states[UNITS], sums[LANES] = {0}, sum = 0;
+    for (size_t first = 0; first < v->n_cols; first += UNITS) {
+        const size_t left = v->n_cols - first, n = left < UNITS ? left : UNITS;
+        frbm_array_t part = *v;
+        part.data = (const char *)v->data + (ptrdiff_t)first * v->col_stride;
+        part.n_cols = n;
+        frbm_array_load_row(&part, row, FRBM_FLOAT64, states);
+        for (size_t i = 0; i < n; ++i) {
+            const double d = states[i] - frbm_real_get(means, dtype, first + i);
+            sums[i % LANES] += d * d;
+        }
+    }
+    for (size_t l = 0; l < LANES; ++l) sum += sums[l];
+    return sum / (double)v->n_cols;
+}
+
 size_t frbm_reconstruction_workspace_size(const frbm_rbm_t *rbm, int n_threads) {
     frbm_workspace_t w = frbm_workspace(NULL);
     buffers_t b;
@@ -86,16 +105,9 @@ int frbm_reconstruction_error(const frbm_rbm_t *rbm, const frbm_array_t *v, void
             .ldmeans = frbm_padded(n),
             .factor = 1};
         frbm_conditional_run(&down, &mean, &alone, b.scratch);
-        for (size_t r = 0; r < rows; ++r) {
-            const char *means = (const char *)b.means + r * frbm_padded(n) * real;
-            double sum = 0;
-            for (size_t i = 0; i < n; ++i) {
-                const double d =
-                    frbm_array_get(v, row + r, i) - frbm_real_get(means, rbm->dtype, i);
-                sum += d * d;
-            }
-            out[row + r] = sum / (double)n;
-        }
+        for (size_t r = 0; r < rows; ++r)
+            out[row + r] = mean_square(
+                v, row + r, (const char *)b.means + r * frbm_padded(n) * real, rbm->dtype);
     }
     return FRBM_OK;
 }

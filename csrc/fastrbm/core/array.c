@@ -6,9 +6,11 @@
 #include "bits.h"
 
 /* Every element type once: M(code, C type). */
-#define FOR_EACH_DTYPE(M)                                                                          \
+#define FOR_EACH_REAL(M)                                                                           \
     M(FRBM_FLOAT32, float)                                                                         \
-    M(FRBM_FLOAT64, double)                                                                        \
+    M(FRBM_FLOAT64, double)
+
+#define FOR_EACH_INTEGER(M)                                                                        \
     M(FRBM_INT8, int8_t)                                                                           \
     M(FRBM_UINT8, uint8_t)                                                                         \
     M(FRBM_INT16, int16_t)                                                                         \
@@ -17,6 +19,10 @@
     M(FRBM_UINT32, uint32_t)                                                                       \
     M(FRBM_INT64, int64_t)                                                                         \
     M(FRBM_UINT64, uint64_t)
+
+#define FOR_EACH_DTYPE(M)                                                                          \
+    FOR_EACH_REAL(M)                                                                               \
+    FOR_EACH_INTEGER(M)
 
 /* What states are written as. */
 #define FOR_EACH_OUTPUT(M)                                                                         \
@@ -205,41 +211,159 @@ int frbm_all_finite(const void *reals, int dtype, size_t n) {
     return bad == 0;
 }
 
-void frbm_array_scan(const frbm_array_t *a, frbm_scan_t *scan) {
+int frbm_array_row_is(const frbm_array_t *a, size_t row, double low, double high) {
+    const char *p = frbm_array_row(a, row);
+    int bad = 0;
+    switch (a->dtype) {
+#define CASE(code, type)                                                                           \
+    case code:                                                                                     \
+        if (a->col_stride == (ptrdiff_t)sizeof(type) && ((type) - 1 < (type)1 || low >= 0)) {      \
+            /* without a jump, and in the type itself, this vectorises */                          \
+            const type l = (type)low, h = (type)high;                                              \
+            type different = 0;                                                                    \
+            for (size_t i = 0; i < a->n_cols; ++i) {                                               \
+                type x;                                                                            \
+                memcpy(&x, p + i * sizeof x, sizeof x);                                            \
+                different |= (type)((x != l) & (x != h));                                          \
+            }                                                                                      \
+            return different == 0;                                                                 \
+        }                                                                                          \
+        break;
+        FOR_EACH_INTEGER(CASE)
+#undef CASE
+    default:
+        break;
+    }
+    for (size_t i = 0; i < a->n_cols; ++i) {
+        const double x = frbm_array_get(a, row, i);
+        bad |= !(x == low || x == high);
+    }
+    return !bad;
+}
+
+/* Integers: extremes, and whether -1, 0 and 1 occur; the rest follows. Without jumps, which random data
+ * mispredict, and in the type itself, so that the loop over contiguous columns vectorises. */
+#define SCAN_INTEGERS(name, type)                                                                  \
+    static void name(const char *p, ptrdiff_t stride, size_t n, frbm_scan_t *scan) {               \
+        type least, most, x, minus_ones = 0, zeros = 0, ones = 0;                                  \
+        const type minus_one = (type) - 1;                                                         \
+        memcpy(&least, p, sizeof least);                                                           \
+        most = least;                                                                              \
+        if (stride == (ptrdiff_t)sizeof(type)) {                                                   \
+            for (size_t i = 0; i < n; ++i) {                                                       \
+                memcpy(&x, p + i * sizeof(type), sizeof x);                                        \
+                least = x < least ? x : least;                                                     \
+                most = x > most ? x : most;                                                        \
+                minus_ones |= (type)(x == minus_one);                                              \
+                zeros |= (type)(x == 0);                                                           \
+                ones |= (type)(x == 1);                                                            \
+            }                                                                                      \
+        } else {                                                                                   \
+            for (size_t i = 0; i < n; ++i, p += stride) {                                          \
+                memcpy(&x, p, sizeof x);                                                           \
+                least = x < least ? x : least;                                                     \
+                most = x > most ? x : most;                                                        \
+                minus_ones |= (type)(x == minus_one);                                              \
+                zeros |= (type)(x == 0);                                                           \
+                ones |= (type)(x == 1);                                                            \
+            }                                                                                      \
+        }                                                                                          \
+        if ((double)least < scan->min) scan->min = (double)least;                                  \
+        if ((double)most > scan->max) scan->max = (double)most;                                    \
+        scan->has_minus_one |= minus_ones != 0 && (double)minus_one == -1;                         \
+        scan->has_zero |= zeros != 0;                                                              \
+        scan->has_one |= ones != 0;                                                                \
+        scan->has_other |= (double)least < -1 || (double)most > 1;                                 \
+    }
+#define DEFINE(code, type) SCAN_INTEGERS(scan_##type, type)
+FOR_EACH_INTEGER(DEFINE)
+#undef DEFINE
+
+/* One value of a row of reals. */
+static void scan_real(double y, size_t row, size_t col, frbm_scan_t *scan) {
+    if (!(y - y == 0)) {
+        if (scan->finite) {
+            scan->bad_row = row;
+            scan->bad_col = col;
+        }
+        scan->finite = 0;
+        return;
+    }
+    if (y < scan->min) scan->min = y;
+    if (y > scan->max) scan->max = y;
+    scan->has_zero |= y == 0;
+    scan->has_one |= y == 1;
+    scan->has_minus_one |= y == -1;
+    scan->has_fraction |= y > 0 && y < 1;
+    scan->has_other |= !(y >= 0 && y <= 1) && y != -1;
+}
+
+void frbm_scan_start(frbm_scan_t *scan) {
     memset(scan, 0, sizeof *scan);
     scan->finite = 1;
     scan->min = INFINITY;
     scan->max = -INFINITY;
-    for (size_t r = 0; r < a->n_rows; ++r) {
+}
+
+void frbm_array_scan(const frbm_array_t *a, size_t begin, size_t end, frbm_scan_t *scan) {
+    for (size_t r = begin; r < end && a->n_cols > 0; ++r) {
         const char *p = frbm_array_row(a, r);
         switch (a->dtype) {
+#define CASE(code, type)                                                                           \
+    case code:                                                                                     \
+        scan_##type(p, a->col_stride, a->n_cols, scan);                                            \
+        break;
+            FOR_EACH_INTEGER(CASE)
+#undef CASE
 #define CASE(code, type)                                                                           \
     case code:                                                                                     \
         for (size_t i = 0; i < a->n_cols; ++i, p += a->col_stride) {                               \
             type x;                                                                                \
             memcpy(&x, p, sizeof x);                                                               \
-            const double y = (double)x;                                                            \
-            if (!(y - y == 0)) {                                                                   \
-                if (scan->finite) {                                                                \
-                    scan->bad_row = r;                                                             \
-                    scan->bad_col = i;                                                             \
-                }                                                                                  \
-                scan->finite = 0;                                                                  \
-                continue;                                                                          \
-            }                                                                                      \
-            if (y < scan->min) scan->min = y;                                                      \
-            if (y > scan->max) scan->max = y;                                                      \
-            if (y == 0)                                                                            \
-                scan->has_zero = 1;                                                                \
-            else if (y == 1)                                                                       \
-                scan->has_one = 1;                                                                 \
-            else if (y == -1)                                                                      \
-                scan->has_minus_one = 1;                                                           \
-            else if (y > 0 && y < 1)                                                               \
-                scan->has_fraction = 1;                                                            \
-            else                                                                                   \
-                scan->has_other = 1;                                                               \
+            scan_real((double)x, r, i, scan);                                                      \
         }                                                                                          \
+        break;
+            FOR_EACH_REAL(CASE)
+#undef CASE
+        default:
+            break;
+        }
+    }
+}
+
+void frbm_scan_merge(const frbm_scan_t *later, frbm_scan_t *scan) {
+    if (later->min < scan->min) scan->min = later->min;
+    if (later->max > scan->max) scan->max = later->max;
+    if (scan->finite && !later->finite) {
+        scan->bad_row = later->bad_row;
+        scan->bad_col = later->bad_col;
+    }
+    scan->finite &= later->finite;
+    scan->has_minus_one |= later->has_minus_one;
+    scan->has_zero |= later->has_zero;
+    scan->has_one |= later->has_one;
+    scan->has_fraction |= later->has_fraction;
+    scan->has_other |= later->has_other;
+}
+
+void frbm_array_add_rows(const frbm_array_t *a, size_t begin, size_t end, double *sums) {
+    for (size_t r = begin; r < end; ++r) {
+        const char *p = frbm_array_row(a, r);
+        switch (a->dtype) {
+#define CASE(code, type)                                                                           \
+    case code:                                                                                     \
+        if (a->col_stride == (ptrdiff_t)sizeof(type))                                              \
+            for (size_t i = 0; i < a->n_cols; ++i) {                                               \
+                type x;                                                                            \
+                memcpy(&x, p + i * sizeof x, sizeof x);                                            \
+                sums[i] += (double)x;                                                              \
+            }                                                                                      \
+        else                                                                                       \
+            for (size_t i = 0; i < a->n_cols; ++i, p += a->col_stride) {                           \
+                type x;                                                                            \
+                memcpy(&x, p, sizeof x);                                                           \
+                sums[i] += (double)x;                                                              \
+            }                                                                                      \
         break;
             FOR_EACH_DTYPE(CASE)
 #undef CASE

@@ -43,6 +43,15 @@ typedef struct {
     size_t bad_row, bad_col; /* first value that is not finite */
 } frbm_scan_t;
 
-void frbm_array_scan(const frbm_array_t *a, frbm_scan_t *scan);
+/* Rows [begin, end) into a scan that was started; rows of later scans come after those of earlier ones. */
+void frbm_scan_start(frbm_scan_t *scan);
+void frbm_array_scan(const frbm_array_t *a, size_t begin, size_t end, frbm_scan_t *scan);
+void frbm_scan_merge(const frbm_scan_t *later, frbm_scan_t *scan);
+
+/* Is every element of a row one of two small whole numbers? */
+int frbm_array_row_is(const frbm_array_t *a, size_t row, double low, double high);
+
+/* sums[i] += column i of the rows [begin, end) */
+void frbm_array_add_rows(const frbm_array_t *a, size_t begin, size_t end, double *sums);
 
 #endif

@@ -1,6 +1,8 @@
 /* Words, normals, indices and permutations from a Philox stream, one block at a time. */
 #include "rng.h"
 
+#include <math.h>
+
 #include "numerics.h"
 
 void frbm_rng_init(frbm_rng_t *rng, uint64_t key, uint32_t first_chain) {
@@ -19,6 +21,23 @@ void frbm_stream_words(const frbm_stream_t *s, uint32_t row, size_t n, uint32_t 
         const frbm_philox_block block = frbm_stream_block(s, row, (uint32_t)(i / 4));
         for (size_t q = 0; q < 4 && i + q < n; ++q) words[i + q] = block.c[q];
     }
+}
+
+void frbm_stream_bit_words(const frbm_stream_t *s, uint32_t row, size_t n, uint32_t *words) {
+    for (size_t i = 0; i < n; i += 8) {
+        const uint32_t b = (uint32_t)(i / 8);
+        const frbm_philox_block upper = frbm_stream_block(s, row, b),
+                                lower = frbm_stream_block(s, row, b | FRBM_LOWER_HALVES);
+        for (uint32_t q = 0; q < 8 && i + q < n; ++q)
+            words[i + q] = frbm_half(&upper, q) << 16 | frbm_half(&lower, q);
+    }
+}
+
+int frbm_draw_bit(const frbm_stream_t *s, uint32_t row, uint32_t unit, uint32_t upper, double z) {
+    const frbm_philox_block lower = frbm_stream_block(s, row, unit / 8 | FRBM_LOWER_HALVES);
+    const uint32_t word = upper << 16 | frbm_half(&lower, unit % 8);
+    const double rare = floor(4294967296.0 / (1 + exp(fabs(z))));
+    return z < 0 ? (double)word < rare : !((double)(word ^ 0xFFFFFFFFu) < rare);
 }
 
 void frbm_stream_normals(const frbm_stream_t *s, size_t n, int dtype, void *out) {

@@ -5,7 +5,8 @@
  *     counter = (block, row, step low, purpose | step high << 8),    key = (low, high)
  *
  * row is the global id of a chain, or the row of an array; step counts sweeps, updates or epochs
- * (56 bits); block b holds the words of units 4b .. 4b + 3. No two uses may share a purpose unless
+ * (56 bits); block b holds the words of units 4b .. 4b + 3, or half words of two-state units 8b .. 8b + 7
+ * (frbm_draw_bit). No two uses may share a purpose unless
  * their steps or rows differ: this list is the whole allocation (docs/random_numbers.md shows it).
  */
 #ifndef FRBM_CORE_RNG_H
@@ -85,6 +86,28 @@ uint32_t frbm_stream_index(const frbm_stream_t *s, uint32_t row, uint32_t n);
 
 /* Words of units 0 .. n - 1 of a row. */
 void frbm_stream_words(const frbm_stream_t *s, uint32_t row, size_t n, uint32_t *words);
+
+/*
+ * The draw of a two-state unit with log-odds z. Its word is made of two halves, as the upper one nearly always
+ * decides: eight units share a block, unit 8 b + i taking half i % 2 of word i / 2 of block b for its upper
+ * half, and of block b + 2^31 for its lower half. The unit is high where
+ *
+ *     word < floor(2^32 sigmoid(z)) for z < 0,     not (2^32 - 1 - word < floor(2^32 sigmoid(-z))) for z >= 0,
+ *
+ * so that the rarer state has its small probability to 2^-32, and 0 if that is 0.
+ */
+#define FRBM_LOWER_HALVES 0x80000000u
+
+/* Half of a word: i of the eight units of a block. */
+static inline uint32_t frbm_half(const frbm_philox_block *block, uint32_t i) {
+    return block->c[i / 2] >> 16 * (i % 2) & 0xFFFFu;
+}
+
+/* The draw, the upper half of the word being given. */
+int frbm_draw_bit(const frbm_stream_t *s, uint32_t row, uint32_t unit, uint32_t upper, double z);
+
+/* The whole words of units 0 .. n - 1 of a row, upper halves first. */
+void frbm_stream_bit_words(const frbm_stream_t *s, uint32_t row, size_t n, uint32_t *words);
 
 /* n standard normals by inversion, from the words of row 0; dtype FRBM_FLOAT32 or FRBM_FLOAT64. */
 void frbm_stream_normals(const frbm_stream_t *s, size_t n, int dtype, void *out);

@@ -3,12 +3,12 @@
 
 #include "kernels.h"
 
-static const frbm_kernels_t *const levels[] = {&frbm_kernels_baseline,
+static const frbm_kernels_t *const levels[] = {frbm_kernels_baseline,
 #ifdef FRBM_HAVE_X86_LEVELS
-                                               &frbm_kernels_v3, &frbm_kernels_v4,
+                                               frbm_kernels_v3, frbm_kernels_v4,
 #endif
 #ifdef FRBM_HAVE_NEON
-                                               &frbm_kernels_neon,
+                                               frbm_kernels_neon,
 #endif
                                                NULL};
 
@@ -49,10 +49,24 @@ int frbm_exec_set_simd(frbm_exec_t *exec, const char *level) {
     if (exec == NULL || level == NULL) return FRBM_ERROR_ARGUMENT;
     for (int i = 0; i < n_runnable(); ++i)
         if (strcmp(levels[i]->name, level) == 0) {
+            const char *path = exec->kernels->path;
             exec->kernels = levels[i];
-            return FRBM_OK;
+            return frbm_exec_set_kernel(exec, path);
         }
     return FRBM_ERROR_SIMD;
 }
 
 const char *frbm_exec_simd(const frbm_exec_t *exec) { return exec->kernels->name; }
+
+int frbm_exec_set_kernel(frbm_exec_t *exec, const char *path) {
+    if (exec == NULL || path == NULL) return FRBM_ERROR_ARGUMENT;
+    for (int i = 0; i < n_runnable(); ++i)
+        for (int p = 0; levels[i]->name == exec->kernels->name && p < FRBM_N_PATHS; ++p)
+            if (strcmp(levels[i][p].path, path) == 0) {
+                exec->kernels = &levels[i][p];
+                return FRBM_OK;
+            }
+    return FRBM_ERROR_ARGUMENT;
+}
+
+const char *frbm_exec_kernel(const frbm_exec_t *exec) { return exec->kernels->path; }

@@ -62,7 +62,7 @@ typedef struct {
                            size_t depth, const void *m, size_t ldm, size_t lanes, void *tile);
 
     /* Two-state units with log-odds z = scale (bias + x): the bit is 1 with probability
-     * sigmoid(z). |P - p| <= 2^-32 + 2^-21 min(p, 1 - p). x is not changed. */
+     * sigmoid(z) as frbm_draw_bit says, exact to 2^-32. x is not changed. */
     void (*two_state_sample)(size_t n_rows, size_t lanes, const void *x, const void *bias,
                              double scale, const frbm_draw_t *draw, const frbm_bits_out_t *out);
     /* out = factor (low + (high - low) sigmoid(z)) */
@@ -153,8 +153,11 @@ typedef struct {
                     double by_bit[FRBM_FACTOR_BITS]);
 } frbm_factor_kernels_t;
 
+/* How products of bits are made, see kernels_bits.inc: whichever is cheaper, or always one of the two. */
+#define FRBM_N_PATHS 3
+
 struct frbm_kernels_t {
-    const char *name;
+    const char *name, *path;
     frbm_real_kernels_t real[2];                              /* by FRBM_FLOAT32, FRBM_FLOAT64 */
     void (*softplus)(size_t n, const double *x, double *out); /* log(1 + exp(x)) */
     /* A strip of 2^n_bits rows f: rows += z f, and bits[i] = sum of f over the rows whose number has
@@ -174,15 +177,15 @@ struct frbm_kernels_t {
     frbm_factor_kernels_t factors;
 };
 
-/* NULL-terminated, plain first; the levels this build has (not all need run on this machine). */
-extern const frbm_kernels_t frbm_kernels_baseline;
+/* By path; the levels this build has (not all need run on this machine). */
+extern const frbm_kernels_t frbm_kernels_baseline[FRBM_N_PATHS];
 #if (defined(__x86_64__) || defined(_M_X64)) && (defined(__GNUC__) || defined(__clang__))
 #define FRBM_HAVE_X86_LEVELS 1
-extern const frbm_kernels_t frbm_kernels_v3, frbm_kernels_v4;
+extern const frbm_kernels_t frbm_kernels_v3[FRBM_N_PATHS], frbm_kernels_v4[FRBM_N_PATHS];
 #endif
 #if defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
 #define FRBM_HAVE_NEON 1
-extern const frbm_kernels_t frbm_kernels_neon;
+extern const frbm_kernels_t frbm_kernels_neon[FRBM_N_PATHS];
 #endif
 
 #endif

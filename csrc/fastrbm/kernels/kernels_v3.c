@@ -23,14 +23,18 @@
 #define ROW_BLOCK 4
 #define ENTRIES 1
 #define vu32 vu32_v3
+#define vu64 vu64_v3
 typedef uint32_t vu32 __attribute__((vector_size(VBYTES)));
 
-static inline void mul_hi_lo_v3(vu32 a, uint32_t m, vu32 *hi, vu32 *lo) {
-    const __m256i x = (__m256i)a, factor = _mm256_set1_epi64x(m);
-    const __m256i even = _mm256_mul_epu32(x, factor);
-    const __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(x, 32), factor);
-    *lo = (vu32)_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
-    *hi = (vu32)_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
+typedef uint64_t vu64 __attribute__((vector_size(VBYTES)));
+
+static inline vu64 mul_wide_v3(vu64 a, uint32_t m) {
+    return (vu64)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(m));
+}
+
+static inline void interleave_v3(vu64 a, vu64 b, vu64 out[2]) {
+    out[0] = (vu64)_mm256_unpacklo_epi64((__m256i)a, (__m256i)b);
+    out[1] = (vu64)_mm256_unpackhi_epi64((__m256i)a, (__m256i)b);
 }
 
 static inline void transpose4_v3(vu32 *a, vu32 *b, vu32 *c, vu32 *d) {
@@ -54,12 +58,11 @@ static inline uint32_t sign_mask_f64_v3(vf64_raw x) {
     return (uint32_t)_mm256_movemask_pd((__m256d)x);
 }
 
-/* AVX2 compares signed integers only: move both by 2^31. */
-static inline uint32_t less_mask_v3(vu32 a, vu32 b) {
-    const __m256i top = _mm256_set1_epi32(INT32_MIN);
-    return sign_mask_f32_v3((vf32_raw)_mm256_cmpgt_epi32(_mm256_xor_si256((__m256i)b, top),
-                                                         _mm256_xor_si256((__m256i)a, top)));
+static inline vf32_raw clamp_f32_v3(vf32_raw x, float limit) {
+    const __m256 l = _mm256_set1_ps(limit);
+    return (vf32_raw)_mm256_max_ps(_mm256_min_ps((__m256)x, l), -l);
 }
+static inline vf32_raw reciprocal_f32_v3(vf32_raw x) { return (vf32_raw)_mm256_rcp_ps((__m256)x); }
 
 static inline vf32_raw fma_f32_v3(vf32_raw a, vf32_raw b, vf32_raw c) {
     return (vf32_raw)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
@@ -68,11 +71,88 @@ static inline vf64_raw fma_f64_v3(vf64_raw a, vf64_raw b, vf64_raw c) {
     return (vf64_raw)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
 }
 
-static inline void store_thresholds_f32_v3(vf32_raw t, uint32_t *out) {
-    _mm256_storeu_si256((__m256i *)(void *)out, _mm256_cvttps_epi32((__m256)t));
+typedef uint16_t vu16_v3 __attribute__((vector_size(VBYTES)));
+
+static inline vu16_v3 narrow_f32_v3(const vf32_raw t[2]) {
+    const __m256i a = _mm256_cvttps_epi32((__m256)t[0]), b = _mm256_cvttps_epi32((__m256)t[1]);
+    return (vu16_v3)_mm256_permute4x64_epi64(_mm256_packus_epi32(a, b), 0xD8);
 }
-static inline void store_thresholds_f64_v3(vf64_raw t, uint32_t *out) {
-    _mm_storeu_si128((__m128i *)(void *)out, _mm256_cvttpd_epi32((__m256d)t));
+static inline vu16_v3 narrow_f64_v3(const vf64_raw t[4]) {
+    __m128i whole[4];
+    for (int i = 0; i < 4; ++i) whole[i] = _mm256_cvttpd_epi32((__m256d)t[i]);
+    return (vu16_v3)_mm256_set_m128i(_mm_packus_epi32(whole[2], whole[3]),
+                                     _mm_packus_epi32(whole[0], whole[1]));
+}
+
+static inline vu16_v3 subtract_to_zero_v3(vu16_v3 a, vu16_v3 b) {
+    return (vu16_v3)_mm256_subs_epu16((__m256i)a, (__m256i)b);
+}
+static inline uint64_t zeros_v3(vu16_v3 a, vu16_v3 b) {
+    const __m256i zero = _mm256_setzero_si256();
+    const __m256i both = _mm256_packs_epi16(_mm256_cmpeq_epi16((__m256i)a, zero),
+                                            _mm256_cmpeq_epi16((__m256i)b, zero));
+    return (uint32_t)_mm256_movemask_epi8(_mm256_permute4x64_epi64(both, 0xD8));
+}
+
+/* acc += the entry of table g that the turned word selects, see TFN(add_entries). By hand, since compilers
+ * take all offsets out of the word before the first addition, and then spill them. */
+typedef struct {
+    char bytes[1024];
+} table_bytes;
+#define ADD_ENTRY_AS(suffix, acc, tables, turned, g)                                               \
+    do {                                                                                           \
+        uint64_t at;                                                                               \
+        __asm__("rorx %[turn],%[word],%[at]\n\t"                                                   \
+                "and $0x3c0,%k[at]\n\t"                                                            \
+                "vadd" suffix " %c[low](%[base],%[at]),%[a],%[a]\n\t"                              \
+                "vadd" suffix " %c[high](%[base],%[at]),%[b],%[b]"                                 \
+                : [a] "+x"((acc)[0]), [b] "+x"((acc)[1]), [at] "=&r"(at)                           \
+                : [word] "r"(turned), [base] "r"(tables), [turn] "i"(4 * (g)),                     \
+                  [low] "i"(1024 * (g)), [high] "i"(1024 * (g) + 32),                              \
+                  "m"(*(const table_bytes *)(const void *)(tables)[g])                             \
+                : "cc");                                                                           \
+    } while (0)
+#define ADD_ENTRY(is_double, acc, tables, turned, g)                                               \
+    do {                                                                                           \
+        if (is_double)                                                                             \
+            ADD_ENTRY_AS("pd", acc, tables, turned, g);                                            \
+        else                                                                                       \
+            ADD_ENTRY_AS("ps", acc, tables, turned, g);                                            \
+    } while (0)
+
+/* Sixteen rows in each 128-bit lane: two of them a vector, so that unpacking pairs, fours and eights leaves byte
+ * b of every row in vector b; then the sign bits of the bytes are a column at a time. */
+#define TRANSPOSED_ROWS 32
+static void columns_of_v3(const uint64_t *rows, size_t stride, size_t n_rows, size_t n_cols,
+                          uint64_t columns[64]) {
+    const __m256i pairs = _mm256_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15, 0,
+                                           8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+    uint64_t words[32] = {0};
+    __m256i a[8], b[8];
+    for (size_t r = 0; r < n_rows; ++r) words[r] = rows[r * stride];
+    for (size_t i = 0; i < 8; ++i) {
+        const __m128i low = _mm_loadu_si128((const __m128i *)(const void *)(words + 2 * i)),
+                      high = _mm_loadu_si128((const __m128i *)(const void *)(words + 16 + 2 * i));
+        a[i] = _mm256_shuffle_epi8(_mm256_set_m128i(high, low), pairs);
+    }
+    for (size_t i = 0; i < 4; ++i) { /* four rows: bytes 0 to 3, and 4 to 7 */
+        b[i] = _mm256_unpacklo_epi16(a[2 * i], a[2 * i + 1]);
+        b[4 + i] = _mm256_unpackhi_epi16(a[2 * i], a[2 * i + 1]);
+    }
+    for (size_t half = 0; half < 8; half += 4)
+        for (size_t i = 0; i < 2; ++i) { /* eight rows: two bytes each */
+            a[half + i] = _mm256_unpacklo_epi32(b[half + 2 * i], b[half + 2 * i + 1]);
+            a[half + 2 + i] = _mm256_unpackhi_epi32(b[half + 2 * i], b[half + 2 * i + 1]);
+        }
+    for (size_t i = 0; i < 4; ++i) {
+        b[2 * i] = _mm256_unpacklo_epi64(a[2 * i], a[2 * i + 1]);
+        b[2 * i + 1] = _mm256_unpackhi_epi64(a[2 * i], a[2 * i + 1]);
+    }
+    for (size_t byte = 0; 8 * byte < n_cols; ++byte) {
+        __m256i v = b[byte];
+        for (size_t bit = 8; bit-- > 0; v = _mm256_add_epi8(v, v))
+            columns[8 * byte + bit] = (uint32_t)_mm256_movemask_epi8(v);
+    }
 }
 
 #include "fallback.inc"

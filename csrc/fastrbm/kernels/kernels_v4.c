@@ -26,14 +26,18 @@
 #define ROW_BLOCK 8
 #define ENTRIES 2
 #define vu32 vu32_v4
+#define vu64 vu64_v4
 typedef uint32_t vu32 __attribute__((vector_size(VBYTES)));
 
-static inline void mul_hi_lo_v4(vu32 a, uint32_t m, vu32 *hi, vu32 *lo) {
-    const __m512i x = (__m512i)a, factor = _mm512_set1_epi64(m);
-    const __m512i even = _mm512_mul_epu32(x, factor);
-    const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), factor);
-    *lo = (vu32)_mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
-    *hi = (vu32)_mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd);
+typedef uint64_t vu64 __attribute__((vector_size(VBYTES)));
+
+static inline vu64 mul_wide_v4(vu64 a, uint32_t m) {
+    return (vu64)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(m));
+}
+
+static inline void interleave_v4(vu64 a, vu64 b, vu64 out[2]) {
+    out[0] = (vu64)_mm512_unpacklo_epi64((__m512i)a, (__m512i)b);
+    out[1] = (vu64)_mm512_unpackhi_epi64((__m512i)a, (__m512i)b);
 }
 
 static inline void transpose4_v4(vu32 *a, vu32 *b, vu32 *c, vu32 *d) {
@@ -47,15 +51,19 @@ static inline void transpose4_v4(vu32 *a, vu32 *b, vu32 *c, vu32 *d) {
     *d = (vu32)_mm512_unpackhi_epi64(ab_high, cd_high);
 }
 
-static inline uint32_t less_mask_v4(vu32 a, vu32 b) {
-    return _mm512_cmplt_epu32_mask((__m512i)a, (__m512i)b);
-}
-
 typedef float vf32_raw __attribute__((vector_size(VBYTES)));
 typedef double vf64_raw __attribute__((vector_size(VBYTES)));
 
 static inline uint32_t sign_mask_f32_v4(vf32_raw x) { return _mm512_movepi32_mask((__m512i)x); }
 static inline uint32_t sign_mask_f64_v4(vf64_raw x) { return _mm512_movepi64_mask((__m512i)x); }
+
+static inline vf32_raw clamp_f32_v4(vf32_raw x, float limit) {
+    const __m512 l = _mm512_set1_ps(limit);
+    return (vf32_raw)_mm512_max_ps(_mm512_min_ps((__m512)x, l), -l);
+}
+static inline vf32_raw reciprocal_f32_v4(vf32_raw x) {
+    return (vf32_raw)_mm512_rcp14_ps((__m512)x);
+}
 
 static inline vf32_raw fma_f32_v4(vf32_raw a, vf32_raw b, vf32_raw c) {
     return (vf32_raw)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
@@ -93,12 +101,55 @@ static inline void columns_of_few_v4(const uint64_t *rows, size_t stride, size_t
     for (unsigned j = 0; j < 64; ++j) block[j] = columns[j];
 }
 
-static inline void store_thresholds_f32_v4(vf32_raw t, uint32_t *out) {
-    _mm512_storeu_si512(out, _mm512_cvttps_epi32((__m512)t));
+typedef uint16_t vu16_v4 __attribute__((vector_size(VBYTES)));
+
+static inline vu16_v4 narrow_f32_v4(const vf32_raw t[2]) {
+    __m256i half[2];
+    for (int i = 0; i < 2; ++i)
+        half[i] = _mm512_cvtusepi32_epi16(_mm512_cvttps_epi32((__m512)t[i]));
+    return (vu16_v4)_mm512_inserti64x4(_mm512_castsi256_si512(half[0]), half[1], 1);
 }
-static inline void store_thresholds_f64_v4(vf64_raw t, uint32_t *out) {
-    _mm256_storeu_si256((__m256i *)(void *)out, _mm512_cvttpd_epi32((__m512d)t));
+static inline vu16_v4 narrow_f64_v4(const vf64_raw t[4]) {
+    __m256i half[2];
+    for (int i = 0; i < 2; ++i)
+        half[i] =
+            _mm256_set_m128i(_mm256_cvtusepi32_epi16(_mm512_cvttpd_epi32((__m512d)t[2 * i + 1])),
+                             _mm256_cvtusepi32_epi16(_mm512_cvttpd_epi32((__m512d)t[2 * i])));
+    return (vu16_v4)_mm512_inserti64x4(_mm512_castsi256_si512(half[0]), half[1], 1);
 }
+
+static inline vu16_v4 subtract_to_zero_v4(vu16_v4 a, vu16_v4 b) {
+    return (vu16_v4)_mm512_subs_epu16((__m512i)a, (__m512i)b);
+}
+static inline uint64_t zeros_v4(vu16_v4 a, vu16_v4 b) {
+    return (uint64_t)_mm512_testn_epi16_mask((__m512i)b, (__m512i)b) << 32 |
+           _mm512_testn_epi16_mask((__m512i)a, (__m512i)a);
+}
+
+/* acc += the entry of table g that the turned word selects, see TFN(add_entries). By hand, since compilers
+ * take all offsets out of the word before the first addition, and then spill them. */
+typedef struct {
+    char bytes[1024];
+} table_bytes;
+#define ADD_ENTRY_AS(suffix, acc, tables, turned, g)                                               \
+    do {                                                                                           \
+        uint64_t at;                                                                               \
+        __asm__(                                                                                   \
+            "rorx %[turn],%[word],%[at]\n\t"                                                       \
+            "and $0x3c0,%k[at]\n\t"                                                                \
+            "vadd" suffix " %c[low](%[base],%[at]),%[a],%[a]"                                      \
+            : [a] "+v"((acc)[0]), [at] "=&r"(at)                                                   \
+            : [word] "r"(turned), [base] "r"(tables), [turn] "i"(4 * (g)), [low] "i"(1024 * (g)),  \
+              "m"(*(const table_bytes *)(const void *)(tables)[g])                                 \
+            : "cc");                                                                               \
+    } while (0)
+#define ADD_ENTRY(is_double, acc, tables, turned, g)                                               \
+    do {                                                                                           \
+        if (is_double)                                                                             \
+            ADD_ENTRY_AS("pd", acc, tables, turned, g);                                            \
+        else                                                                                       \
+            ADD_ENTRY_AS("ps", acc, tables, turned, g);                                            \
+    } while (0)
 
 #include "kernels_body.inc"
 

@@ -19,7 +19,9 @@ size_t frbm_states_offset(const frbm_layer_t *layer, int dtype, size_t first) {
 int frbm_states_check_row(const frbm_layer_t *layer, int dtype, const frbm_array_t *array,
                           size_t row, frbm_where_t *where) {
     const frbm_unit_t *unit = frbm_unit(layer->unit);
-    for (size_t i = 0; i < layer->n; ++i) {
+    if (frbm_unit_is_discrete(unit) && frbm_array_row_is(array, row, unit->low, unit->high))
+        return FRBM_OK;
+    for (size_t i = 0; i < layer->n; ++i) { /* the first that is not */
         const double x = frbm_array_get(array, row, i);
         const double largest = dtype == FRBM_FLOAT32 ? FLT_MAX : DBL_MAX;
         const int ok =

@@ -1,0 +1,16 @@
+/* What is asked of all rows of a data set before training; blocks of rows are shared among threads. */
+#ifndef FRBM_ALGORITHMS_DATA_H
+#define FRBM_ALGORITHMS_DATA_H
+
+#include "fastrbm.h"
+#include "fastrbm/core/array.h"
+
+/* Each returns FRBM_OK, or FRBM_STOPPED if the poll said so. */
+int frbm_data_scan(const frbm_array_t *array, const frbm_exec_t *exec, frbm_scan_t *scan);
+
+/* sums: n_cols column sums; workspace: frbm_data_sums_size(n_cols) bytes. */
+size_t frbm_data_sums_size(size_t n_cols);
+int frbm_data_sums(const frbm_array_t *array, const frbm_exec_t *exec, double *workspace,
+                   double *sums);
+
+#endif
