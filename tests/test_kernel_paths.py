@@ -83,6 +83,31 @@ def test_training_and_sampling_do_not_depend_on_the_path(visible, hidden):
         np.testing.assert_array_equal(draws.hidden, drawn[0].hidden)
 
 
+@pytest.mark.parametrize("n_hidden", [33, 40, 64, 100])
+@pytest.mark.parametrize("unit", ["bernoulli", "spin"])
+def test_threads_that_share_words_of_states(unit, n_hidden):
+    """Where tables are used and tiles are few, two threads compute the halves of each word."""
+    model = adapters.to_rbm(adapters.random_model(unit, unit, 130, n_hidden, scale=0.05), "float32")
+    data = adapters.random_states(unit, 200, 130).astype(np.int8)
+    clamp = np.arange(130) % 3 == 0
+    options = {"model": model, "batch_size": 67, "k": 2, "n_epochs": 2, "rng": 5}
+    trained, drawn = [], []
+    for n_threads in (1, 2, 3, 7):
+        trained.append(train_cd(data, persistent=True, n_chains=90, n_threads=n_threads, **options))
+        drawn.append(
+            sample(
+                model, init=data[:30], clamp=clamp, n_draws=3, burn_in=2, rng=6, n_threads=n_threads
+            )
+        )
+        assert trained[-1].model == trained[0].model
+        np.testing.assert_array_equal(trained[-1].chains, trained[0].chains)
+        np.testing.assert_array_equal(drawn[-1].visible, drawn[0].visible)
+        np.testing.assert_array_equal(drawn[-1].hidden, drawn[0].hidden)
+    assert np.array_equal(
+        drawn[0].visible[..., clamp], np.repeat(data[:30, None, clamp], 3, axis=1)
+    )
+
+
 @pytest.mark.parametrize("kernel", ["dense", "", None, 1])
 def test_unknown_names_are_refused(kernel):
     data = fastrbm.datasets.bars_and_stripes(2)

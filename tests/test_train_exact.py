@@ -458,9 +458,10 @@ def test_lbfgs_ends_at_the_maximum(visible, hidden):
     data = rows_for(visible, 200, 4)
     decay = 0.02
     result = train_exact(
-        data, model=rbm, visible=visible, optimizer="lbfgs", n_epochs=40, weight_decay=decay,
+        data, model=rbm, visible=visible, optimizer="lbfgs", n_epochs=100, weight_decay=decay,
         metrics=(), rng=1,
     )  # fmt: skip
+    # How many epochs it takes depends on the rounding of the machine: 44 were seen.
     assert result.info["stopped"] == "converged"
     values = parameters_of(result.model)
     gradient = Likelihood(rbm).gradient(values, data)

@@ -23,11 +23,13 @@ static void random_reals(void *p, int dtype, size_t n) {
     for (size_t i = 0; i < n; ++i) set(p, dtype, i, 2 * uniform() - 1);
 }
 
-static void products(const frbm_kernels_t *kernels, int dtype) {
+/* The ways of making products of bits: their results are the same, bit for bit. */
+static const char *const paths[] = {"auto", "tables", "rows"};
+
+static void products(frbm_exec_t exec, int dtype) {
     static const size_t sizes[][3] = {/* rows, depth, lanes */
                                       {1, 1, 1},   {1, 65, 64},   {5, 7, 10},    {6, 32, 16},
                                       {7, 33, 17}, {40, 150, 64}, {13, 129, 63}, {3, 64, 33}};
-    const frbm_real_kernels_t *k = &kernels->real[dtype];
     const double tolerance = dtype == FRBM_FLOAT32 ? 1e-4 : 1e-13;
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; ++s) {
         const size_t rows = sizes[s][0], depth = sizes[s][1], lanes = sizes[s][2];
@@ -41,7 +43,12 @@ static void products(const frbm_kernels_t *kernels, int dtype) {
         for (size_t r = 0; r < rows; ++r)
             for (size_t i = 0; i < depth; ++i)
                 bits[r * words + i / 64] |= (uint64_t)(uniform() < 0.4) << (i % 64);
-        for (int kind = 0; kind < 3; ++kind) { /* bits, signs, reals */
+        for (int way = 0; way < 9; ++way) { /* bits, signs, reals, by every path */
+            const int kind = way % 3;
+            CHECK(frbm_exec_set_kernel(&exec, paths[way / 3]) == FRBM_OK);
+            CHECK(strcmp(frbm_exec_kernel(&exec), paths[way / 3]) == 0);
+            const frbm_real_kernels_t *k = &exec.kernels->real[dtype];
+            _Alignas(64) static double tiles[3][MAX_ROWS * FRBM_TILE];
             _Alignas(64) double tile[MAX_ROWS * FRBM_TILE], single[FRBM_TILE];
             memset(tile, 0, sizeof tile);
             if (kind < 2)
@@ -69,6 +76,11 @@ static void products(const frbm_kernels_t *kernels, int dtype) {
                     CHECK(get(tile, dtype, r * FRBM_TILE + j) == get(single, dtype, j));
                 }
             }
+            if (way < 3) memcpy(tiles[kind], tile, sizeof tile);
+            for (size_t r = 0; r < rows; ++r)
+                for (size_t j = 0; j < lanes; ++j)
+                    CHECK(get(tile, dtype, r * FRBM_TILE + j) ==
+                          get(tiles[kind], dtype, r * FRBM_TILE + j));
         }
         free(m);
         free(values);
@@ -222,7 +234,7 @@ int main(void) {
         CHECK(frbm_exec_set_simd(&exec, frbm_simd_level(level)) == FRBM_OK);
         CHECK(strcmp(frbm_exec_simd(&exec), frbm_simd_level(level)) == 0);
         for (int dtype = FRBM_FLOAT32; dtype <= FRBM_FLOAT64; ++dtype) {
-            products(exec.kernels, dtype);
+            products(exec, dtype);
             two_state(exec.kernels, dtype, 2.0, 0);
             two_state(exec.kernels, dtype, 0.9, dtype == FRBM_FLOAT32 ? 3e-6 : 1e-14);
             gaussian(exec.kernels, dtype);
@@ -233,5 +245,9 @@ int main(void) {
     frbm_exec_t exec;
     frbm_exec_init(&exec);
     CHECK(frbm_exec_set_simd(&exec, "v9") == FRBM_ERROR_SIMD);
+    CHECK(frbm_exec_set_kernel(&exec, "dense") == FRBM_ERROR_ARGUMENT);
+    CHECK(frbm_exec_set_kernel(&exec, "rows") == FRBM_OK);
+    CHECK(frbm_exec_set_simd(&exec, "baseline") == FRBM_OK); /* keeps the path */
+    CHECK(strcmp(frbm_exec_kernel(&exec), "rows") == 0);
     return 0;
 }

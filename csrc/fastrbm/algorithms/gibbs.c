@@ -17,7 +17,7 @@
 /* A round between two polls aims at this length. */
 #define ROUND_SECONDS 0.01
 /* Chains that one thread advances at a time. */
-#define BLOCK_CHAINS 64
+#define BLOCK_CHAINS 128
 /* Chains that a thread takes for itself at least: fewer would build tables for too few rows. */
 #define MIN_CHAINS 16
 /* A sweep of more multiply-adds than this takes tens of milliseconds: it is polled between blocks
@@ -126,7 +126,7 @@ int frbm_gibbs_start(frbm_gibbs_t *gibbs, double beta, const frbm_exec_t *exec,
             const frbm_draw_t draw = {stream, (uint32_t)first, (uint32_t)row};
             const frbm_target_t target = {(char *)gibbs->visible + row * gibbs->visible_stride +
                                               frbm_states_offset(layer, gibbs->rbm.dtype, first),
-                                          gibbs->visible_stride, NULL, 0};
+                                          gibbs->visible_stride, NULL, 0, 0};
             unit->sample(layer, gibbs->rbm.dtype, exec->kernels, &tile, beta, &draw, &target);
         }
     return FRBM_OK;

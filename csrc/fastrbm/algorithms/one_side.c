@@ -6,7 +6,7 @@
 #include "fastrbm/rbm/conditional.h"
 
 /* Rows that one thread converts and computes at a time. */
-#define BLOCK_ROWS 64
+#define BLOCK_ROWS 128
 
 size_t frbm_rbm_conditional_workspace_size(const frbm_rbm_t *rbm, int side, size_t n_rows) {
     const int other = side == FRBM_HIDDEN ? FRBM_VISIBLE : FRBM_HIDDEN;

@@ -12,6 +12,9 @@
 /* Multiply-adds between two looks at the clock: well below a millisecond. */
 #define POLL_WORK 1e6
 
+/* Updates of fewer multiply-adds are made by one thread, since the threads meet 2 k + 4 times in each. */
+#define MIN_WORK_PER_UPDATE 1e5
+
 /* Multiply-adds of an update, a draw counted as 64. */
 static double update_work(const frbm_rbm_t *rbm, const frbm_train_options_t *o, size_t rows) {
     const double n = (double)rbm->visible.n, p = (double)rbm->hidden.n, k = (double)o->k;
@@ -355,8 +358,8 @@ static void run_by_team(frbm_train_t *t, const job_t *job, frbm_epoch_t *epoch, 
 /* Threads for an update of the largest batch. */
 static int update_threads(const frbm_train_t *t, const frbm_exec_t *exec) {
     const size_t n = t->data.n_rows, batch = t->options.batch_size;
-    const int n_threads =
-        frbm_team_size(exec->n_threads, update_work(&t->rbm, &t->options, batch < n ? batch : n));
+    const double work = update_work(&t->rbm, &t->options, batch < n ? batch : n);
+    const int n_threads = work < MIN_WORK_PER_UPDATE ? 1 : exec->n_threads;
     return n_threads > t->buffers->n_threads ? t->buffers->n_threads : n_threads;
 }
 

@@ -15,7 +15,8 @@
 #include "fastrbm/rbm/check.h"
 #include "fastrbm/rbm/conditional.h"
 
-/* Rows of a tile of the gradient. */
+/* A tile of the gradient: so many hidden units, by at most so many visible ones. */
+#define FRBM_GRADIENT_LANES FRBM_TILE
 #define FRBM_GRADIENT_ROWS 128
 
 /* One side of the statistics of an update: the data, or the chains. */
@@ -53,16 +54,22 @@ struct frbm_train_buffers {
 /* Sizes that an update needs again and again. */
 typedef struct {
     size_t n, p, ldp, real;
-    size_t row_tiles, lane_tiles; /* of the gradient */
+    size_t tile_rows, row_tiles, lane_tiles; /* of the gradient */
 } frbm_train_shape_t;
 
 static inline frbm_train_shape_t frbm_train_shape(const frbm_rbm_t *rbm) {
-    const frbm_train_shape_t s = {rbm->visible.n,
-                                  rbm->hidden.n,
-                                  frbm_padded(rbm->hidden.n),
+    const size_t n = rbm->visible.n, p = rbm->hidden.n;
+    /* A power of two of tiles of nearly one height: shares of threads are then equal. */
+    size_t row_tiles = 1;
+    while (row_tiles * FRBM_GRADIENT_ROWS < n) row_tiles *= 2;
+    const size_t tile_rows = ((n + row_tiles - 1) / row_tiles + 3) / 4 * 4;
+    const frbm_train_shape_t s = {n,
+                                  p,
+                                  frbm_padded(p),
                                   frbm_real_size(rbm->dtype),
-                                  (rbm->visible.n + FRBM_GRADIENT_ROWS - 1) / FRBM_GRADIENT_ROWS,
-                                  frbm_tiles(rbm->hidden.n)};
+                                  tile_rows,
+                                  (n + tile_rows - 1) / tile_rows,
+                                  (p + FRBM_GRADIENT_LANES - 1) / FRBM_GRADIENT_LANES};
     return s;
 }
 

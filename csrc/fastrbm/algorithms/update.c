@@ -247,11 +247,14 @@ static void gradient_tile(const update_t *u, size_t tile, size_t *row, size_t *n
     const struct frbm_train_buffers *b = u->b;
     const frbm_rbm_t *work = &b->work;
     const size_t n = u->shape.n, p = u->shape.p, real = u->shape.real;
-    *row = tile / u->shape.lane_tiles * FRBM_GRADIENT_ROWS;
-    *first = tile % u->shape.lane_tiles * FRBM_TILE;
-    *n_rows = n - *row < FRBM_GRADIENT_ROWS ? n - *row : FRBM_GRADIENT_ROWS;
-    *lanes = p - *first < FRBM_TILE ? p - *first : FRBM_TILE;
-    const size_t readable = u->shape.ldp - *first < FRBM_TILE ? u->shape.ldp - *first : FRBM_TILE;
+    /* By hidden units first: a thread's share of the weights is then that of its hidden units, which
+     * stay in its cache until they are read again. */
+    *row = tile % u->shape.row_tiles * u->shape.tile_rows;
+    *first = tile / u->shape.row_tiles * FRBM_GRADIENT_LANES;
+    *n_rows = n - *row < u->shape.tile_rows ? n - *row : u->shape.tile_rows;
+    *lanes = p - *first < FRBM_GRADIENT_LANES ? p - *first : FRBM_GRADIENT_LANES;
+    const size_t readable =
+        u->shape.ldp - *first < FRBM_GRADIENT_LANES ? u->shape.ldp - *first : FRBM_GRADIENT_LANES;
     memset(u->scratch, 0, *n_rows * FRBM_TILE * real);
     if (u->exact) moments_tile(u, *row, *n_rows, *first, *lanes);
 

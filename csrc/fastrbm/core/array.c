@@ -346,7 +346,36 @@ void frbm_scan_merge(const frbm_scan_t *later, frbm_scan_t *scan) {
     scan->has_other |= later->has_other;
 }
 
+/* Bytes, contiguous: 128 of them fit a sum of 16 bits. */
+#define ADD_BYTES(name, type)                                                                      \
+    static void name(const frbm_array_t *a, size_t begin, size_t end, double *sums) {              \
+        enum { ROWS = 128, COLUMNS = 64 };                                                         \
+        for (size_t r0 = begin; r0 < end; r0 += ROWS)                                              \
+            for (size_t c = 0; c < a->n_cols; c += COLUMNS) {                                      \
+                const size_t n = a->n_cols - c < COLUMNS ? a->n_cols - c : COLUMNS;                \
+                int16_t part[COLUMNS] = {0};                                                       \
+                for (size_t r = r0; r < end && r < r0 + ROWS; ++r) {                               \
+                    const type *p = (const type *)(const void *)frbm_array_row(a, r) + c;          \
+                    if (n == COLUMNS)                                                              \
+                        for (size_t i = 0; i < COLUMNS; ++i) part[i] = (int16_t)(part[i] + p[i]);  \
+                    else                                                                           \
+                        for (size_t i = 0; i < n; ++i) part[i] = (int16_t)(part[i] + p[i]);        \
+                }                                                                                  \
+                for (size_t i = 0; i < n; ++i) sums[c + i] += part[i];                             \
+            }                                                                                      \
+    }
+ADD_BYTES(add_int8, int8_t)
+ADD_BYTES(add_uint8, uint8_t)
+
 void frbm_array_add_rows(const frbm_array_t *a, size_t begin, size_t end, double *sums) {
+    if (a->col_stride == 1 && a->dtype == FRBM_INT8) {
+        add_int8(a, begin, end, sums);
+        return;
+    }
+    if (a->col_stride == 1 && a->dtype == FRBM_UINT8) {
+        add_uint8(a, begin, end, sums);
+        return;
+    }
     for (size_t r = begin; r < end; ++r) {
         const char *p = frbm_array_row(a, r);
         switch (a->dtype) {

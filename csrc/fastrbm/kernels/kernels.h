@@ -33,10 +33,13 @@
 
 #define FRBM_WORDS_SLACK 64
 
+/* Half a tile: two threads may compute the halves of a word, each of which is then written alone. */
+#define FRBM_HALF_TILE 32
+
 /* Where the units of a tile are on their layer, and the random words they use. */
 typedef struct {
     frbm_stream_t stream;
-    uint32_t first_unit; /* of the tile; a multiple of FRBM_TILE */
+    uint32_t first_unit; /* of the tile; a multiple of FRBM_HALF_TILE */
     uint32_t first_row;  /* of the tile, relative to stream.first_row */
 } frbm_draw_t;
 
@@ -46,6 +49,7 @@ typedef struct {
     size_t stride;        /* in words */
     const uint64_t *keep; /* or NULL */
     size_t keep_stride;   /* in words; 0 when all rows share one mask */
+    int half;             /* write only the half of each word that the tile is */
 } frbm_bits_out_t;
 
 typedef struct {
@@ -158,7 +162,10 @@ typedef struct {
 
 struct frbm_kernels_t {
     const char *name, *path;
-    frbm_real_kernels_t real[2];                              /* by FRBM_FLOAT32, FRBM_FLOAT64 */
+    frbm_real_kernels_t real[2]; /* by FRBM_FLOAT32, FRBM_FLOAT64 */
+    /* Does product_bits add the selected rows here, instead of building tables? */
+    int (*prefers_rows)(const uint64_t *bits, size_t stride, int is_signed, size_t n_rows,
+                        size_t depth);
     void (*softplus)(size_t n, const double *x, double *out); /* log(1 + exp(x)) */
     /* A strip of 2^n_bits rows f: rows += z f, and bits[i] = sum of f over the rows whose number has
      * bit i. scratch: half as many rows. */

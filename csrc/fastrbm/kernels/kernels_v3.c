@@ -48,6 +48,13 @@ static inline void transpose4_v3(vu32 *a, vu32 *b, vu32 *c, vu32 *d) {
     *d = (vu32)_mm256_unpackhi_epi64(ab_high, cd_high);
 }
 
+/* The first halves of a and b, or with k = 1 the second ones. */
+#define JOIN_HALVES 1
+static inline vu32 join_halves_v3(vu32 a, vu32 b, int k) {
+    return k == 0 ? (vu32)_mm256_permute2x128_si256((__m256i)a, (__m256i)b, 0x20)
+                  : (vu32)_mm256_permute2x128_si256((__m256i)a, (__m256i)b, 0x31);
+}
+
 typedef float vf32_raw __attribute__((vector_size(VBYTES)));
 typedef double vf64_raw __attribute__((vector_size(VBYTES)));
 

@@ -91,7 +91,7 @@ int frbm_layer_sample(const frbm_layer_t *layer, int dtype, size_t n_rows, const
             const frbm_tile_t tile = load_tile(layer, dtype, n_rows, row, first, inputs, buffer);
             const frbm_draw_t draw = {stream, (uint32_t)first, (uint32_t)row};
             const size_t stride = FRBM_TILE * (is_discrete ? 1 : frbm_real_size(dtype));
-            const frbm_target_t target = {drawn, stride, NULL, 0};
+            const frbm_target_t target = {drawn, stride, NULL, 0, 0};
             unit->sample(layer, dtype, exec->kernels, &tile, beta, &draw, &target);
             for (size_t r = 0; r < tile.n_rows; ++r) {
                 const char *from = (const char *)drawn + r * stride;

@@ -54,7 +54,7 @@ void frbm_two_state_sample(const frbm_layer_t *layer, int dtype, const frbm_kern
                            const frbm_tile_t *tile, double beta, const frbm_draw_t *draw,
                            const frbm_target_t *target) {
     const frbm_bits_out_t out = {(uint64_t *)target->states, target->stride / sizeof(uint64_t),
-                                 target->keep, target->keep_stride};
+                                 target->keep, target->keep_stride, target->half};
     kernels->real[dtype].two_state_sample(tile->n_rows, tile->lanes, tile->inputs,
                                           frbm_parameters_from(layer, dtype, 0, tile->first),
                                           scale_of(frbm_unit(layer->unit), beta), draw, &out);

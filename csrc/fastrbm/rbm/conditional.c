@@ -54,20 +54,21 @@ size_t frbm_conditional_scratch(int dtype) {
     return FRBM_TILE_ROWS * FRBM_TILE * frbm_real_size(dtype);
 }
 
-/* One tile: chunks [c0, c1) of the rows, units [first, first + lanes). */
+/* One tile: chunks [c0, c1) of the rows, units [first, first + lanes); half: see FRBM_HALF_TILE. */
 static void run_tile(const frbm_conditional_t *c, const frbm_conditional_job_t *job, size_t c0,
-                     size_t c1, size_t first, size_t lanes, void *scratch) {
+                     size_t c1, size_t first, size_t lanes, int half, void *scratch) {
     const frbm_unit_t *unit = frbm_unit(c->layer->unit);
     const size_t size = frbm_real_size(c->dtype);
     const size_t row0 = c0 * FRBM_ROW_CHUNK;
     const size_t row1 = c1 * FRBM_ROW_CHUNK < job->n_rows ? c1 * FRBM_ROW_CHUNK : job->n_rows;
     const frbm_tile_t tile = {first, lanes, row1 - row0, scratch};
     const size_t readable = c->is_padded ? c->ld - first : lanes;
+    const size_t width = half ? FRBM_HALF_TILE : FRBM_TILE;
 
     memset(scratch, 0, tile.n_rows * FRBM_TILE * size);
     frbm_multiply(c->kernels, c->dtype, frbm_operand_from(job->source, c->dtype, row0), tile.n_rows,
                   c->n_source, (const char *)c->couplings + first * size, c->ld,
-                  readable < FRBM_TILE ? readable : FRBM_TILE, scratch);
+                  readable < width ? readable : width, scratch);
 
     if (job->means != NULL) {
         char *means = (char *)job->means + (row0 * job->ldmeans + first) * size;
@@ -90,26 +91,36 @@ static void run_tile(const frbm_conditional_t *c, const frbm_conditional_job_t *
                 frbm_states_offset(c->layer, c->dtype, first),
             job->stride,
             job->keep == NULL ? NULL : job->keep + row0 * job->keep_stride + first / FRBM_TILE,
-            job->keep_stride};
+            job->keep_stride, half};
         unit->sample(c->layer, c->dtype, c->kernels, &tile, job->beta, &draw, &target);
     }
 }
 
+/* Halves of a word are numbers of their own where the first units come first in memory. */
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define CAN_HALVE 1
+#else
+#define CAN_HALVE 0
+#endif
+
 void frbm_conditional_run(const frbm_conditional_t *c, const frbm_conditional_job_t *job,
                           const frbm_team_t *team, void *scratch) {
-    const size_t n_tiles = frbm_tiles(c->layer->n), chunks = frbm_row_chunks(job->n_rows);
+    const size_t n = c->layer->n, chunks = frbm_row_chunks(job->n_rows);
     const size_t threads = (size_t)team->n_threads;
     const size_t most = FRBM_TILE_ROWS / FRBM_ROW_CHUNK;
-    /* Rows are split where there are fewer tiles than threads, since each share of rows builds its
-     * own tables, and where a tile would grow too long. */
+    /* Where there are fewer tiles than threads, rows are split; but each share of rows would build the
+     * same tables, so where tables are used units are split first. Rows are split too where a tile
+     * would grow too long. */
+    const int half = CAN_HALVE && frbm_tiles(n) < threads && n > FRBM_HALF_TILE &&
+                     frbm_uses_tables(c->kernels, job->source, job->n_rows, c->n_source);
+    const size_t width = half ? FRBM_HALF_TILE : FRBM_TILE, n_tiles = (n + width - 1) / width;
     size_t splits = (threads + n_tiles - 1) / n_tiles;
     if (splits > chunks) splits = chunks;
     if (splits < (chunks + most - 1) / most) splits = (chunks + most - 1) / most;
     const size_t n_jobs = n_tiles * splits;
     for (size_t t = frbm_team_begin(team, n_jobs); t < frbm_team_end(team, n_jobs); ++t) {
-        const size_t first = t / splits * FRBM_TILE, part = t % splits;
-        const size_t lanes = c->layer->n - first < FRBM_TILE ? c->layer->n - first : FRBM_TILE;
-        run_tile(c, job, chunks * part / splits, chunks * (part + 1) / splits, first, lanes,
-                 scratch);
+        const size_t first = t / splits * width, part = t % splits;
+        run_tile(c, job, chunks * part / splits, chunks * (part + 1) / splits, first,
+                 n - first < width ? n - first : width, half, scratch);
     }
 }
