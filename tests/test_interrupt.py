@@ -342,7 +342,7 @@ def counts_while(work):
 def test_the_gil_is_released(work, monkeypatch):
     """Other Python threads run during every kind of long call, here made by one thread."""
     executor = _lib.executor
-    monkeypatch.setattr(_lib, "executor", lambda n_threads=None: executor(1))
+    monkeypatch.setattr(_lib, "executor", lambda n_threads=None, kernel="auto": executor(1, kernel))
     rng = np.random.default_rng(0)
     rbm = RBM(Bernoulli(784), Bernoulli(500), rng=1)
     data = rng.integers(2, size=(4000, 784), dtype=np.int8)

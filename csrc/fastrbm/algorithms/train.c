@@ -209,9 +209,11 @@ static size_t parameter_bytes(const frbm_rbm_t *rbm, int side) {
 static void load_model(frbm_train_t *t) {
     struct frbm_train_buffers *b = t->buffers;
     const frbm_train_shape_t s = frbm_train_shape(&t->rbm);
-    for (size_t i = 0; i < s.n; ++i)
-        memcpy((char *)b->weights + i * s.ldp * s.real,
-               (const char *)t->rbm.weights + i * s.p * s.real, s.p * s.real);
+    for (size_t first = 0; first < s.p; first += FRBM_TILE)
+        for (size_t i = 0; i < s.n; ++i)
+            memcpy((char *)b->weights + frbm_strip_at(s.n, s.ldp, i, first) * s.real,
+                   (const char *)t->rbm.weights + (i * s.p + first) * s.real,
+                   (s.p - first < FRBM_TILE ? s.p - first : FRBM_TILE) * s.real);
     frbm_weights_transpose(&t->rbm, 0, s.p, b->weights_t);
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
         const frbm_layer_t *layer = frbm_rbm_layer(&t->rbm, side);
@@ -290,9 +292,11 @@ static int publish(frbm_train_t *t) {
     }
     /* The model is the caller's own and writable: fastrbm.h says so. */
     char *weights = (char *)(uintptr_t)t->rbm.weights;
-    for (size_t i = 0; i < s.n; ++i)
-        memcpy(weights + i * s.p * s.real, (const char *)b->weights + i * s.ldp * s.real,
-               s.p * s.real);
+    for (size_t first = 0; first < s.p; first += FRBM_TILE)
+        for (size_t i = 0; i < s.n; ++i)
+            memcpy(weights + (i * s.p + first) * s.real,
+                   (const char *)b->weights + frbm_strip_at(s.n, s.ldp, i, first) * s.real,
+                   (s.p - first < FRBM_TILE ? s.p - first : FRBM_TILE) * s.real);
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
         const frbm_layer_t *layer = frbm_rbm_layer(&t->rbm, side);
         for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k)

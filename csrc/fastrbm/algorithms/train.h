@@ -1,10 +1,10 @@
 /*
  * The inside of frbm_train_t. train.c runs epochs; update.c is one update by a team of threads.
  *
- * The caller's model holds the last good state. Training works on copies: the weights in padded
- * rows, their transpose (each direction of sampling reads the matrix along its own units), and one
- * velocity, so that four matrices exist in all. The gradient is never stored: a tile of it is made
- * and applied at once.
+ * The caller's model holds the last good state. Training works on copies: the weights in strips
+ * (rbm/conditional.h), their transpose (each direction of sampling reads the matrix along its own
+ * units), and one velocity, so that four matrices exist in all. The gradient is never stored: a
+ * tile of it is made and applied at once.
  */
 #ifndef FRBM_ALGORITHMS_TRAIN_H
 #define FRBM_ALGORITHMS_TRAIN_H
@@ -32,7 +32,8 @@ struct frbm_train_buffers {
     size_t check_interval;                    /* updates between two divergence checks, */
     size_t poll_interval;                     /* and between two looks at the clock */
     frbm_rbm_t work;                          /* layers with the working parameters */
-    void *weights, *weights_t, *velocity;     /* padded rows */
+    void *weights, *velocity;                 /* in strips */
+    void *weights_t;                          /* padded rows */
     void *parameters[2][FRBM_MAX_PARAMETERS]; /* by side: working copies of what is learned, */
     void *velocities[2][FRBM_MAX_PARAMETERS];
     double *gradient[2]; /* and its gradient, n_learned n */

@@ -345,11 +345,11 @@ static void step_weights(const update_t *u, double clip) {
     for (size_t t = frbm_team_begin(u->team, n_tiles); t < frbm_team_end(u->team, n_tiles); ++t) {
         size_t row, rows, first, lanes;
         gradient_tile(u, t, &row, &rows, &first, &lanes);
-        const size_t at = (row * u->shape.ldp + first) * real;
+        const size_t at = frbm_strip_at(u->shape.n, u->shape.ldp, row, first) * real;
+        const size_t ld = frbm_strip_width(u->shape.ldp, first);
         b->tile_norms[t] = u->exec->kernels->real[b->work.dtype].update(
-            rows, lanes, u->scratch, &how, (char *)b->weights + at, u->shape.ldp,
-            (char *)b->velocity + at, u->shape.ldp,
-            (char *)b->weights_t + (first * ldn + row) * real, ldn);
+            rows, lanes, u->scratch, &how, (char *)b->weights + at, ld, (char *)b->velocity + at,
+            ld, (char *)b->weights_t + (first * ldn + row) * real, ldn);
     }
 }
 

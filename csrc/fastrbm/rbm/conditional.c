@@ -3,15 +3,16 @@
 #include <string.h>
 
 frbm_conditional_t frbm_hidden_given_visible(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels,
-                                             const void *padded_weights) {
-    const int padded = padded_weights != NULL;
+                                             const void *strips) {
+    const int in_strips = strips != NULL;
     const frbm_conditional_t c = {&rbm->hidden,
                                   rbm->dtype,
                                   kernels,
                                   rbm->visible.n,
-                                  padded ? padded_weights : rbm->weights,
-                                  padded ? frbm_padded(rbm->hidden.n) : rbm->hidden.n,
-                                  padded};
+                                  in_strips ? strips : rbm->weights,
+                                  in_strips ? frbm_padded(rbm->hidden.n) : rbm->hidden.n,
+                                  in_strips,
+                                  in_strips};
     return c;
 }
 
@@ -23,7 +24,8 @@ frbm_conditional_t frbm_visible_given_hidden(const frbm_rbm_t *rbm, const frbm_k
                                   rbm->hidden.n,
                                   weights_t,
                                   frbm_padded(rbm->visible.n),
-                                  1};
+                                  1,
+                                  0};
     return c;
 }
 
@@ -62,12 +64,14 @@ static void run_tile(const frbm_conditional_t *c, const frbm_conditional_job_t *
     const size_t row0 = c0 * FRBM_ROW_CHUNK;
     const size_t row1 = c1 * FRBM_ROW_CHUNK < job->n_rows ? c1 * FRBM_ROW_CHUNK : job->n_rows;
     const frbm_tile_t tile = {first, lanes, row1 - row0, scratch};
+    const size_t ld = c->in_strips ? frbm_strip_width(c->ld, first) : c->ld;
+    const size_t at = c->in_strips ? frbm_strip_at(c->n_source, c->ld, 0, first) : first;
     const size_t readable = c->is_padded ? c->ld - first : lanes;
     const size_t width = half ? FRBM_HALF_TILE : FRBM_TILE;
 
     memset(scratch, 0, tile.n_rows * FRBM_TILE * size);
     frbm_multiply(c->kernels, c->dtype, frbm_operand_from(job->source, c->dtype, row0), tile.n_rows,
-                  c->n_source, (const char *)c->couplings + first * size, c->ld,
+                  c->n_source, (const char *)c->couplings + at * size, ld,
                   readable < width ? readable : width, scratch);
 
     if (job->means != NULL) {

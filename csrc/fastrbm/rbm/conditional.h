@@ -20,6 +20,21 @@ static inline size_t frbm_row_chunks(size_t n_rows) {
 
 static inline size_t frbm_tiles(size_t n) { return (n + FRBM_TILE - 1) / FRBM_TILE; }
 
+/*
+ * A matrix in strips: FRBM_TILE columns after each other, the rows of a strip one after the other, so that a
+ * tile's rows are one piece of memory. The last strip is as wide as what is left, padded. The columns are
+ * padded to `padded`; first is any column that a tile, or half of one, begins with.
+ */
+static inline size_t frbm_strip_width(size_t padded, size_t first) {
+    const size_t left = padded - first / FRBM_TILE * FRBM_TILE;
+    return left < FRBM_TILE ? left : FRBM_TILE;
+}
+/* The element in row `row` and column `first`. */
+static inline size_t frbm_strip_at(size_t n_rows, size_t padded, size_t row, size_t first) {
+    return n_rows * (first / FRBM_TILE * FRBM_TILE) + row * frbm_strip_width(padded, first) +
+           first % FRBM_TILE;
+}
+
 /* Couplings: row k holds the weights of source unit k with all units of the layer. */
 typedef struct {
     const frbm_layer_t *layer; /* the layer that is computed */
@@ -27,13 +42,14 @@ typedef struct {
     const frbm_kernels_t *kernels;
     size_t n_source;
     const void *couplings;
-    size_t ld;
+    size_t ld;     /* of rows; of strips: the padded number of columns */
     int is_padded; /* rows of couplings may be read up to frbm_padded(n) */
+    int in_strips;
 } frbm_conditional_t;
 
-/* p(hidden | visible) with the weights as they are, or in padded rows. */
+/* p(hidden | visible) with the weights as they are, or in strips. */
 frbm_conditional_t frbm_hidden_given_visible(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels,
-                                             const void *padded_weights);
+                                             const void *strips);
 /* p(visible | hidden) with the transposed weights in padded rows. */
 frbm_conditional_t frbm_visible_given_hidden(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels,
                                              const void *weights_t);
