@@ -48,11 +48,6 @@ static inline uint32_t sign_mask_f32_baseline(vf32_raw x) {
     for (int i = 0; i < 4; ++i) mask |= ((vu32)x)[i] >> 31 << i;
     return mask;
 }
-static inline uint32_t sign_mask_f64_baseline(vf64_raw x) {
-    uint32_t mask = 0;
-    for (int i = 0; i < 2; ++i) mask |= (uint32_t)(signbit(x[i]) != 0) << i;
-    return mask;
-}
 
 static inline vf32_raw fma_f32_baseline(vf32_raw a, vf32_raw b, vf32_raw c) { return a * b + c; }
 static inline vf64_raw fma_f64_baseline(vf64_raw a, vf64_raw b, vf64_raw c) { return a * b + c; }

@@ -49,10 +49,6 @@ static inline uint32_t mask_of_neon(uint32x4_t all_ones) {
 static inline uint32_t sign_mask_f32_neon(vf32_raw x) {
     return mask_of_neon(vcltzq_s32((int32x4_t)x));
 }
-static inline uint32_t sign_mask_f64_neon(vf64_raw x) {
-    const uint64x2_t sign = vshrq_n_u64((uint64x2_t)x, 63);
-    return (uint32_t)(vgetq_lane_u64(sign, 0) | vgetq_lane_u64(sign, 1) << 1);
-}
 
 static inline vf32_raw fma_f32_neon(vf32_raw a, vf32_raw b, vf32_raw c) {
     return (vf32_raw)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);

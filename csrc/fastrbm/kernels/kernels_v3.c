@@ -61,9 +61,6 @@ typedef double vf64_raw __attribute__((vector_size(VBYTES)));
 static inline uint32_t sign_mask_f32_v3(vf32_raw x) {
     return (uint32_t)_mm256_movemask_ps((__m256)x);
 }
-static inline uint32_t sign_mask_f64_v3(vf64_raw x) {
-    return (uint32_t)_mm256_movemask_pd((__m256d)x);
-}
 
 static inline vf32_raw clamp_f32_v3(vf32_raw x, float limit) {
     const __m256 l = _mm256_set1_ps(limit);

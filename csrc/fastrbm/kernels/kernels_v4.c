@@ -55,7 +55,6 @@ typedef float vf32_raw __attribute__((vector_size(VBYTES)));
 typedef double vf64_raw __attribute__((vector_size(VBYTES)));
 
 static inline uint32_t sign_mask_f32_v4(vf32_raw x) { return _mm512_movepi32_mask((__m512i)x); }
-static inline uint32_t sign_mask_f64_v4(vf64_raw x) { return _mm512_movepi64_mask((__m512i)x); }
 
 static inline vf32_raw clamp_f32_v4(vf32_raw x, float limit) {
     const __m512 l = _mm512_set1_ps(limit);
