@@ -137,7 +137,7 @@ typedef struct frbm_kernels_t frbm_kernels_t;
 
 /* poll: NULL, or called at most every 50 ms by the calling thread; non-zero asks to stop. */
 typedef struct {
-    const frbm_kernels_t *kernels; /* the table of one SIMD level */
+    const frbm_kernels_t *kernels; /* of one SIMD level, and one way of making products */
     int n_threads; /* OpenMP team, less than 1 counts as 1; results do not depend on it */
     int (*poll)(void *poll_context);
     void *poll_context;

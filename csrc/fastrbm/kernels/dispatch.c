@@ -61,8 +61,9 @@ const char *frbm_exec_simd(const frbm_exec_t *exec) { return exec->kernels->name
 int frbm_exec_set_kernel(frbm_exec_t *exec, const char *path) {
     if (exec == NULL || path == NULL) return FRBM_ERROR_ARGUMENT;
     for (int i = 0; i < n_runnable(); ++i)
-        for (int p = 0; levels[i]->name == exec->kernels->name && p < FRBM_N_PATHS; ++p)
-            if (strcmp(levels[i][p].path, path) == 0) {
+        for (int p = 0; p < FRBM_N_PATHS; ++p)
+            if (strcmp(levels[i]->name, exec->kernels->name) == 0 &&
+                strcmp(levels[i][p].path, path) == 0) {
                 exec->kernels = &levels[i][p];
                 return FRBM_OK;
             }

@@ -11,8 +11,8 @@
  *
  * Bits are taken four at a time. product_bits adds, for each group of four in order of k, the
  * partial sum ((w0 + w1) + w2) + w3 of the selected rows (signs: all four rows, each + or -). For
- * many rows the sixteen partial sums of a group come from a table; for few they are added directly.
- * Both give the same bits, as does every SIMD level, since the lanes of a tile never mix: so the
+ * many rows the sixteen partial sums of a group come from a table; for few or sparse ones they are
+ * added directly. Both give the same bits, as does every SIMD level, since the lanes of a tile never mix: so the
  * path may be chosen by what is fastest, and results do not depend on how work is cut into tiles.
  * Four bits cost one add per lane: 64 multiply-adds per 512-bit instruction, against 16 for an FMA.
  *
@@ -28,7 +28,7 @@
 #include "fastrbm.h"
 #include "fastrbm/core/rng.h"
 
-/* Lanes of a tile: one 64-bit word of units, and sixteen Philox blocks. */
+/* Lanes of a tile: one 64-bit word of units, and sixteen Philox blocks of words, or eight of halves. */
 #define FRBM_TILE 64
 
 #define FRBM_WORDS_SLACK 64
@@ -75,7 +75,7 @@ typedef struct {
                            size_t ldout);
 
     /* out = (bias + x) / precision, times factor; and that plus a normal of variance
-     * 1 / (beta precision). */
+     * 1 / (beta precision). keep: words of the tile's units, its first one at first_unit % FRBM_TILE. */
     void (*gaussian_mean)(size_t n_rows, size_t lanes, const void *x, const void *bias,
                           const void *precision, double factor, void *out, size_t ldout);
     void (*gaussian_sample)(size_t n_rows, size_t lanes, const void *x, const void *bias,

@@ -26,7 +26,7 @@ typedef struct {
 typedef struct {
     void *states;         /* first row and first unit of the tile */
     size_t stride;        /* bytes of a row */
-    const uint64_t *keep; /* first row, the tile's word; or NULL */
+    const uint64_t *keep; /* first row, the word that the tile is in; or NULL */
     size_t keep_stride;   /* in words; 0: one mask for all rows */
     int half;             /* of bits: only half of each word, see FRBM_HALF_TILE */
 } frbm_target_t;

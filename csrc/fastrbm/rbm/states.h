@@ -16,7 +16,7 @@ static inline size_t frbm_padded(size_t n) {
 
 size_t frbm_states_stride(const frbm_layer_t *layer, int dtype);
 
-/* Bytes from the start of a row to the tile of unit `first`, a multiple of FRBM_TILE. */
+/* Bytes from the start of a row to unit `first`, a multiple of FRBM_HALF_TILE; of bits, to its word. */
 size_t frbm_states_offset(const frbm_layer_t *layer, int dtype, size_t first);
 
 /* Rows [first, first + n_rows) of an array to storage. FRBM_ERROR_STATE and where (may be NULL) for
