@@ -38,6 +38,8 @@ cdef int frbm_rbm_check(const frbm_rbm_t *rbm) noexcept nogil
 cdef void frbm_exec_init(frbm_exec_t *exec) noexcept nogil
 cdef int frbm_exec_set_simd(frbm_exec_t *exec, const char *level) noexcept nogil
 cdef const char *frbm_exec_simd(const frbm_exec_t *exec) noexcept nogil
+cdef int frbm_exec_set_kernel(frbm_exec_t *exec, const char *path) noexcept nogil
+cdef const char *frbm_exec_kernel(const frbm_exec_t *exec) noexcept nogil
 cdef void frbm_rng_init(frbm_rng_t *rng, uint64_t key, unsigned int first_chain) noexcept nogil
 cdef size_t frbm_gibbs_workspace_size(const frbm_rbm_t *rbm, size_t n_chains) noexcept nogil
 cdef int frbm_gibbs_sample(const frbm_rbm_t *rbm, size_t n_chains, size_t n_sweeps, double beta,

@@ -1019,6 +1019,12 @@ cdef int frbm_exec_set_simd(frbm_exec_t *exec, const char *level) noexcept nogil
 cdef const char *frbm_exec_simd(const frbm_exec_t *exec) noexcept nogil:
     return frbm.frbm_exec_simd(exec)
 
+cdef int frbm_exec_set_kernel(frbm_exec_t *exec, const char *path) noexcept nogil:
+    return frbm.frbm_exec_set_kernel(exec, path)
+
+cdef const char *frbm_exec_kernel(const frbm_exec_t *exec) noexcept nogil:
+    return frbm.frbm_exec_kernel(exec)
+
 cdef void frbm_rng_init(frbm_rng_t *rng, uint64_t key, unsigned int first_chain) noexcept nogil:
     frbm.frbm_rng_init(rng, key, first_chain)
 

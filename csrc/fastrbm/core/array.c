@@ -244,29 +244,18 @@ int frbm_array_row_is(const frbm_array_t *a, size_t row, double low, double high
 /* Integers: extremes, and whether -1, 0 and 1 occur; the rest follows. Without jumps, which random data
  * mispredict, and in the type itself, so that the loop over contiguous columns vectorises. */
 #define SCAN_INTEGERS(name, type)                                                                  \
-    static void name(const char *p, ptrdiff_t stride, size_t n, frbm_scan_t *scan) {               \
+    static inline void name##_by(const char *p, ptrdiff_t stride, size_t n, frbm_scan_t *scan) {   \
         type least, most, x, minus_ones = 0, zeros = 0, ones = 0;                                  \
         const type minus_one = (type) - 1;                                                         \
         memcpy(&least, p, sizeof least);                                                           \
         most = least;                                                                              \
-        if (stride == (ptrdiff_t)sizeof(type)) {                                                   \
-            for (size_t i = 0; i < n; ++i) {                                                       \
-                memcpy(&x, p + i * sizeof(type), sizeof x);                                        \
-                least = x < least ? x : least;                                                     \
-                most = x > most ? x : most;                                                        \
-                minus_ones |= (type)(x == minus_one);                                              \
-                zeros |= (type)(x == 0);                                                           \
-                ones |= (type)(x == 1);                                                            \
-            }                                                                                      \
-        } else {                                                                                   \
-            for (size_t i = 0; i < n; ++i, p += stride) {                                          \
-                memcpy(&x, p, sizeof x);                                                           \
-                least = x < least ? x : least;                                                     \
-                most = x > most ? x : most;                                                        \
-                minus_ones |= (type)(x == minus_one);                                              \
-                zeros |= (type)(x == 0);                                                           \
-                ones |= (type)(x == 1);                                                            \
-            }                                                                                      \
+        for (size_t i = 0; i < n; ++i) {                                                           \
+            memcpy(&x, p + (ptrdiff_t)i * stride, sizeof x);                                       \
+            least = x < least ? x : least;                                                         \
+            most = x > most ? x : most;                                                            \
+            minus_ones |= (type)(x == minus_one);                                                  \
+            zeros |= (type)(x == 0);                                                               \
+            ones |= (type)(x == 1);                                                                \
         }                                                                                          \
         if ((double)least < scan->min) scan->min = (double)least;                                  \
         if ((double)most > scan->max) scan->max = (double)most;                                    \
@@ -274,6 +263,12 @@ int frbm_array_row_is(const frbm_array_t *a, size_t row, double low, double high
         scan->has_zero |= zeros != 0;                                                              \
         scan->has_one |= ones != 0;                                                                \
         scan->has_other |= (double)least < -1 || (double)most > 1;                                 \
+    }                                                                                              \
+    static void name(const char *p, ptrdiff_t stride, size_t n, frbm_scan_t *scan) {               \
+        if (stride == (ptrdiff_t)sizeof(type)) /* a constant here */                               \
+            name##_by(p, (ptrdiff_t)sizeof(type), n, scan);                                        \
+        else                                                                                       \
+            name##_by(p, stride, n, scan);                                                         \
     }
 #define DEFINE(code, type) SCAN_INTEGERS(scan_##type, type)
 FOR_EACH_INTEGER(DEFINE)

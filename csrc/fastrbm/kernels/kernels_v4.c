@@ -127,10 +127,7 @@ static inline uint64_t zeros_v4(vu16_v4 a, vu16_v4 b) {
 
 /* acc += the entry of table g that the turned word selects, see TFN(add_entries). By hand, since compilers
  * take all offsets out of the word before the first addition, and then spill them. */
-typedef struct {
-    char bytes[1024];
-} table_bytes;
-#define ADD_ENTRY_AS(suffix, acc, tables, turned, g)                                               \
+#define ADD_ENTRY(suffix, acc, tables, turned, g)                                                  \
     do {                                                                                           \
         uint64_t at;                                                                               \
         __asm__(                                                                                   \
@@ -139,15 +136,8 @@ typedef struct {
             "vadd" suffix " %c[low](%[base],%[at]),%[a],%[a]"                                      \
             : [a] "+v"((acc)[0]), [at] "=&r"(at)                                                   \
             : [word] "r"(turned), [base] "r"(tables), [turn] "i"(4 * (g)), [low] "i"(1024 * (g)),  \
-              "m"(*(const table_bytes *)(const void *)(tables)[g])                                 \
+              "m"(*(const FN(table_bytes) *)(const void *)(tables)[g])                             \
             : "cc");                                                                               \
-    } while (0)
-#define ADD_ENTRY(is_double, acc, tables, turned, g)                                               \
-    do {                                                                                           \
-        if (is_double)                                                                             \
-            ADD_ENTRY_AS("pd", acc, tables, turned, g);                                            \
-        else                                                                                       \
-            ADD_ENTRY_AS("ps", acc, tables, turned, g);                                            \
     } while (0)
 
 #include "kernels_body.inc"
