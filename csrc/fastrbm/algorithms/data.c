@@ -4,11 +4,12 @@
  * Rayleigh quotient converges from below, with the square of the ratio of the two largest
  * eigenvalues.
  */
+#include "data.h"
+
 #include <math.h>
 #include <string.h>
 
 #include "fastrbm/core/bits.h"
-#include "data.h"
 #include "fastrbm/core/share.h"
 #include "fastrbm/rbm/check.h"
 #include "fastrbm/rbm/states.h"

@@ -28,10 +28,7 @@ static double mean_square(const frbm_array_t *v, size_t row, const void *means, 
     double states[UNITS], sums[LANES] = {0}, sum = 0;
     for (size_t first = 0; first < v->n_cols; first += UNITS) {
         const size_t left = v->n_cols - first, n = left < UNITS ? left : UNITS;
-        frbm_array_t part = *v;
-        part.data = (const char *)v->data + (ptrdiff_t)first * v->col_stride;
-        part.n_cols = n;
-        frbm_array_load_row(&part, row, FRBM_FLOAT64, states);
+        frbm_array_load_part(v, row, first, n, FRBM_FLOAT64, states);
         for (size_t i = 0; i < n; ++i) {
             const double d = states[i] - frbm_real_get(means, dtype, first + i);
             sums[i % LANES] += d * d;

@@ -206,14 +206,21 @@ static size_t parameter_bytes(const frbm_rbm_t *rbm, int side) {
     return frbm_rbm_layer(rbm, side)->n * frbm_real_size(rbm->dtype);
 }
 
+/* The caller's rows of weights to the strips, or back. */
+static void copy_strips(const frbm_train_shape_t *s, char *rows, char *strips, int to_strips) {
+    for (size_t first = 0; first < s->p; first += FRBM_TILE)
+        for (size_t i = 0; i < s->n; ++i) {
+            char *row = rows + (i * s->p + first) * s->real;
+            char *strip = strips + frbm_strip_at(s->n, s->ldp, i, first) * s->real;
+            const size_t size = (s->p - first < FRBM_TILE ? s->p - first : FRBM_TILE) * s->real;
+            memcpy(to_strips ? strip : row, to_strips ? row : strip, size);
+        }
+}
+
 static void load_model(frbm_train_t *t) {
     struct frbm_train_buffers *b = t->buffers;
     const frbm_train_shape_t s = frbm_train_shape(&t->rbm);
-    for (size_t first = 0; first < s.p; first += FRBM_TILE)
-        for (size_t i = 0; i < s.n; ++i)
-            memcpy((char *)b->weights + frbm_strip_at(s.n, s.ldp, i, first) * s.real,
-                   (const char *)t->rbm.weights + (i * s.p + first) * s.real,
-                   (s.p - first < FRBM_TILE ? s.p - first : FRBM_TILE) * s.real);
+    copy_strips(&s, (char *)(uintptr_t)t->rbm.weights, (char *)b->weights, 1);
     frbm_weights_transpose(&t->rbm, 0, s.p, b->weights_t);
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
         const frbm_layer_t *layer = frbm_rbm_layer(&t->rbm, side);
@@ -291,12 +298,7 @@ static int publish(frbm_train_t *t) {
         return FRBM_ERROR_DIVERGED;
     }
     /* The model is the caller's own and writable: fastrbm.h says so. */
-    char *weights = (char *)(uintptr_t)t->rbm.weights;
-    for (size_t first = 0; first < s.p; first += FRBM_TILE)
-        for (size_t i = 0; i < s.n; ++i)
-            memcpy(weights + (i * s.p + first) * s.real,
-                   (const char *)b->weights + frbm_strip_at(s.n, s.ldp, i, first) * s.real,
-                   (s.p - first < FRBM_TILE ? s.p - first : FRBM_TILE) * s.real);
+    copy_strips(&s, (char *)(uintptr_t)t->rbm.weights, (char *)b->weights, 0);
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
         const frbm_layer_t *layer = frbm_rbm_layer(&t->rbm, side);
         for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k)

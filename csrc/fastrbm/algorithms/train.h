@@ -15,8 +15,7 @@
 #include "fastrbm/rbm/check.h"
 #include "fastrbm/rbm/conditional.h"
 
-/* A tile of the gradient: so many hidden units, by at most so many visible ones. */
-#define FRBM_GRADIENT_LANES FRBM_TILE
+/* Rows of a tile of the gradient, at most; it has FRBM_TILE lanes. */
 #define FRBM_GRADIENT_ROWS 128
 
 /* One side of the statistics of an update: the data, or the chains. */
@@ -70,7 +69,7 @@ static inline frbm_train_shape_t frbm_train_shape(const frbm_rbm_t *rbm) {
                                   frbm_real_size(rbm->dtype),
                                   tile_rows,
                                   (n + tile_rows - 1) / tile_rows,
-                                  (p + FRBM_GRADIENT_LANES - 1) / FRBM_GRADIENT_LANES};
+                                  frbm_tiles(p)};
     return s;
 }
 

@@ -250,11 +250,10 @@ static void gradient_tile(const update_t *u, size_t tile, size_t *row, size_t *n
     /* By hidden units first: a thread's share of the weights is then that of its hidden units, which
      * stay in its cache until they are read again. */
     *row = tile % u->shape.row_tiles * u->shape.tile_rows;
-    *first = tile / u->shape.row_tiles * FRBM_GRADIENT_LANES;
+    *first = tile / u->shape.row_tiles * FRBM_TILE;
     *n_rows = n - *row < u->shape.tile_rows ? n - *row : u->shape.tile_rows;
-    *lanes = p - *first < FRBM_GRADIENT_LANES ? p - *first : FRBM_GRADIENT_LANES;
-    const size_t readable =
-        u->shape.ldp - *first < FRBM_GRADIENT_LANES ? u->shape.ldp - *first : FRBM_GRADIENT_LANES;
+    *lanes = p - *first < FRBM_TILE ? p - *first : FRBM_TILE;
+    const size_t readable = u->shape.ldp - *first < FRBM_TILE ? u->shape.ldp - *first : FRBM_TILE;
     memset(u->scratch, 0, *n_rows * FRBM_TILE * real);
     if (u->exact) moments_tile(u, *row, *n_rows, *first, *lanes);
 

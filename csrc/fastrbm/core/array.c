@@ -93,6 +93,14 @@ void frbm_array_load_row(const frbm_array_t *a, size_t row, int dtype, void *out
     }
 }
 
+void frbm_array_load_part(const frbm_array_t *a, size_t row, size_t first, size_t n, int dtype,
+                          void *out) {
+    frbm_array_t part = *a;
+    part.data = (const char *)a->data + (ptrdiff_t)first * a->col_stride;
+    part.n_cols = n;
+    frbm_array_load_row(&part, row, dtype, out);
+}
+
 /* Whole groups of eight contiguous bytes at a time: the low bits of the bytes are gathered into one
  * byte by a multiplication. Little-endian machines only. Returns the elements done. */
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__

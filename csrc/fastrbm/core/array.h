@@ -23,6 +23,10 @@ double frbm_array_get(const frbm_array_t *a, size_t row, size_t col);
 /* One row as reals of type dtype (float32 or float64). */
 void frbm_array_load_row(const frbm_array_t *a, size_t row, int dtype, void *out);
 
+/* The n elements of a row from column first on. */
+void frbm_array_load_part(const frbm_array_t *a, size_t row, size_t first, size_t n, int dtype,
+                          void *out);
+
 /* One row as bits: high -> 1, low -> 0. Returns 0 if some element is neither. */
 int frbm_array_pack_row(const frbm_array_t *a, size_t row, double low, double high, uint64_t *bits);
 

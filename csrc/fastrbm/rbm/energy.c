@@ -12,11 +12,8 @@ void frbm_wide_inputs(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels,
     memset(inputs, 0, n_rows * FRBM_TILE * sizeof *inputs);
     for (size_t i0 = 0; i0 < rbm->visible.n; i0 += DEPTH) {
         const size_t depth = rbm->visible.n - i0 < DEPTH ? rbm->visible.n - i0 : DEPTH;
-        frbm_array_t part = *visible;
-        part.data = (const char *)visible->data + (ptrdiff_t)i0 * visible->col_stride;
-        part.n_cols = depth;
         for (size_t r = 0; r < n_rows; ++r)
-            frbm_array_load_row(&part, row + r, FRBM_FLOAT64, states + r * DEPTH);
+            frbm_array_load_part(visible, row + r, i0, depth, FRBM_FLOAT64, states + r * DEPTH);
         for (size_t i = 0; i < depth; ++i) {
             const size_t at = (i0 + i) * rbm->hidden.n + first;
             double *to = weights + i * FRBM_TILE;
@@ -30,21 +27,12 @@ void frbm_wide_inputs(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels,
     }
 }
 
-/* The states of a row's units first .. first + lanes - 1. */
-static void load_part(const frbm_array_t *states, size_t row, size_t first, size_t lanes,
-                      double *out) {
-    frbm_array_t part = *states;
-    part.data = (const char *)states->data + (ptrdiff_t)first * states->col_stride;
-    part.n_cols = lanes;
-    frbm_array_load_row(&part, row, FRBM_FLOAT64, out);
-}
-
 double frbm_row_log_weight(const frbm_layer_t *layer, int dtype, const frbm_array_t *states,
                            size_t row) {
     double s[FRBM_TILE], w[FRBM_TILE], sum = 0;
     for (size_t first = 0; first < layer->n; first += FRBM_TILE) {
         const size_t lanes = layer->n - first < FRBM_TILE ? layer->n - first : FRBM_TILE;
-        load_part(states, row, first, lanes, s);
+        frbm_array_load_part(states, row, first, lanes, FRBM_FLOAT64, s);
         frbm_unit(layer->unit)->log_weight(layer, dtype, first, lanes, s, w);
         for (size_t j = 0; j < lanes; ++j) sum += w[j];
     }
@@ -68,7 +56,7 @@ static void energies_of_block(const frbm_rbm_t *rbm, const frbm_kernels_t *kerne
             const double *xr = x + r * FRBM_TILE;
             double sum = 0;
             if (h != NULL) {
-                load_part(h, row + r, first, lanes, y);
+                frbm_array_load_part(h, row + r, first, lanes, FRBM_FLOAT64, y);
                 for (size_t j = 0; j < lanes; ++j) sum += xr[j] * y[j];
                 sum *= beta;
             } else {
