@@ -9,6 +9,7 @@ Examples
 (4, 2, 64)
 """
 
+import importlib
 import importlib.metadata
 import logging
 import pathlib
@@ -16,6 +17,7 @@ import sys
 
 from . import _lib, datasets, hopfield
 from .errors import (
+    ConvergenceError,
     DependentPatternsWarning,
     DivergenceError,
     FileFormatError,
@@ -38,6 +40,7 @@ from .training import train_cd, train_exact
 __all__ = [
     "RBM",
     "Bernoulli",
+    "ConvergenceError",
     "DependentPatternsWarning",
     "DivergenceError",
     "Energies",
@@ -50,6 +53,7 @@ __all__ = [
     "datasets",
     "exact_moments",
     "exact_sample",
+    "flows",
     "get_include",
     "hopfield",
     "kl_divergence",
@@ -65,6 +69,13 @@ __all__ = [
 __version__ = importlib.metadata.version("fastrbm")
 
 logging.getLogger("fastrbm").addHandler(logging.NullHandler())
+
+
+def __getattr__(name):
+    """Import `fastrbm.flows` when it is first asked for: it needs SciPy, which takes its time."""
+    if name == "flows":
+        return importlib.import_module(".flows", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def get_include():

@@ -69,6 +69,34 @@ class FileFormatError(ValueError):
     """
 
 
+class ConvergenceError(ArithmeticError):
+    """A numeric inverse that did not converge: a wrong value is never returned instead.
+
+    Parameters
+    ----------
+    message : str
+        Where, and after how many steps.
+    residual : float
+        The largest of the equations' residuals.
+
+    Examples
+    --------
+    >>> from fastrbm import ConvergenceError
+    >>> try:
+    ...     raise ConvergenceError("the inverse did not converge", residual=0.1)
+    ... except ArithmeticError as error:
+    ...     print(error.residual)
+    0.1
+    """
+
+    def __init__(self, message="did not converge", residual=float("nan")):
+        super().__init__(message)
+        self.residual = residual
+
+    def __reduce__(self):
+        return type(self), (*self.args, self.residual)
+
+
 class TooLarge(ValueError):
     """Exact work that would not fit in the time or the memory that was asked for.
 

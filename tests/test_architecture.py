@@ -12,7 +12,7 @@ FREE = {"__init__", "__main__"}  # of the package itself: they may import everyt
 
 # Beyond the standard library: what the package may import, and who may import what is optional.
 DEPENDENCIES = {"numpy", "scipy", "threadpoolctl"}
-OPTIONAL = {"matplotlib": {"picture", "benchmarks"}, "tqdm": {"sampling"}}
+OPTIONAL = {"matplotlib": {"picture", "benchmarks"}, "tqdm": {"progress"}}
 
 
 def read_line(root):

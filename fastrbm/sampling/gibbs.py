@@ -15,7 +15,8 @@ from .._lib import core
 from ..errors import Interrupted
 from ..model import check_model
 from .observers import check_observers, one_blas_thread
-from .run import progress_bar, provenance
+from ..progress import progress_bar
+from .run import provenance
 
 #: Chains of a run that says neither how many nor where they start.
 DEFAULT_CHAINS = 100

@@ -25,7 +25,8 @@ import numpy as np
 from .. import _lib, random, validation
 from .._lib import core
 from ..errors import DivergenceError, Interrupted
-from ..sampling.run import progress_bar, provenance
+from ..progress import progress_bar
+from ..sampling.run import provenance
 from .metrics import Metrics
 from .rate import learning_rate
 from .result import TrainingResult, TrainingState

@@ -20,7 +20,7 @@ import numpy as np
 
 from ... import _lib
 from ...errors import TooLarge
-from ...sampling.run import Silent, progress_bar
+from ...progress import Silent, progress_bar
 from .result import count_text
 
 #: Work a second on one core (bench/bench_exact.py measures them; x86-64 with AVX-512).

@@ -1,0 +1,301 @@
+"""A flow: a bijection and a base distribution, as one density that can be sampled and trained.
+
+    x = f(z), z ~ base:    log q(x) = log base(f^-1(x)) + log|det df^-1/dx|
+
+The gradient of the mean of -log q over rows goes back through `inverse`, that of the reverse KL
+divergence through `forward` (fit.py, energy.py). Rows are worked through in blocks, so that memory
+does not grow with their number.
+"""
+
+import numpy as np
+
+from .. import random, validation
+from . import energy, fit, store
+from .bases import Normal
+from .bijection import Bijection, context_rows, mark_outside, rows
+from .module import Module, flatten
+
+#: Rows of one block: a layer's work of 64 units stays in the second-level cache.
+BLOCK_ROWS = 2048
+
+
+class Flow(Module):
+    """A normalizing flow.
+
+    Parameters
+    ----------
+    bijection : Bijection
+        From latent points to data.
+    base : object, optional
+        With dim, log_prob, sample and, better, score (bases.py); the standard normal by default.
+
+    Attributes
+    ----------
+    dim, context_dim : int
+    dtype : dtype
+        That of the bijection. Inputs are converted to it, and results have it.
+    parameters : dict of ndarray
+        What training moves, by name; may be changed in place.
+
+    Examples
+    --------
+    >>> from fastrbm import flows
+    >>> f = flows.Flow(flows.Chain([flows.LULinear(2), flows.Elementwise(2, flows.Exp())]))
+    >>> x = f.sample(5, rng=0)
+    >>> bool((x > 0).all()), f.log_prob([-1.0, 1.0])
+    (True, np.float64(-inf))
+    """
+
+    def __init__(self, bijection, base=None):
+        super().__init__()
+        if not isinstance(bijection, Bijection):
+            raise TypeError(f"bijection must be a Bijection, got {bijection!r}")
+        base = Normal(bijection.dim) if base is None else base
+        for name in ("dim", "log_prob", "sample"):
+            if not hasattr(base, name):
+                raise TypeError(f"base must have dim, log_prob and sample, got {base!r}")
+        if base.dim != bijection.dim:
+            raise ValueError(f"base must have dim={bijection.dim}, got {base.dim}")
+        self.bijection, self.base = bijection, base
+        self.dim, self.context_dim, self.dtype = bijection.dim, bijection.context_dim, bijection.dtype
+        self.children = {"bijection": bijection}
+
+    @property
+    def config(self):
+        """bijection and base."""
+        return {"bijection": self.bijection, "base": self.base}
+
+    def __repr__(self):
+        return f"Flow({self.bijection!r}, {self.base!r})"
+
+    def _named(self, kind):
+        return self.bijection._named(kind)
+
+    def forward(self, z, context=None):
+        """Return x = f(z) and log|det df/dz|, as `Bijection.forward`.
+
+        Examples
+        --------
+        >>> from fastrbm import flows
+        >>> flows.planar(dim=2, rng=0).forward([[0.5, 1.0]])
+        (array([[0.5, 1. ]]), array([0.]))
+        """
+        return self.bijection.forward(z, context)
+
+    def inverse(self, x, context=None):
+        """Return z = f^-1(x) and log|det df^-1/dx|, as `Bijection.inverse`.
+
+        Examples
+        --------
+        >>> from fastrbm import flows
+        >>> flows.maf(dim=2, rng=0).inverse([[0.5, 1.0]])
+        (array([[0.5, 1. ]]), array([0.]))
+        """
+        return self.bijection.inverse(x, context)
+
+    def log_prob(self, x, context=None):
+        """Return the log-density of each row in nats, -inf outside the support.
+
+        Parameters
+        ----------
+        x : array_like (n, dim) or (dim,)
+        context : array_like (n, context_dim) or (context_dim,), optional
+
+        Returns
+        -------
+        ndarray (n,) or scalar, of the flow's dtype
+
+        Examples
+        --------
+        >>> from fastrbm import flows
+        >>> flows.nsf(dim=2, rng=0).log_prob([[0.0, 0.0]]).round(6)
+        array([-1.837877])
+        """
+        x, single = rows("x", x, self.dim, self.dtype)
+        context = context_rows(context, self.context_dim, len(x), self.dtype)
+        self.check_finite()
+        values = np.empty(len(x), self.dtype)
+        for block in _blocks(len(x)):
+            z, log_det, _ = self.bijection._inverse(x[block], _part(context, block))
+            values[block] = _add(self.base.log_prob(z), log_det)
+        return values[0] if single else values
+
+    def nll(self, x, context=None):
+        """Return the mean of -log_prob over rows, a float; NaN for no rows.
+
+        Examples
+        --------
+        >>> from fastrbm import flows
+        >>> round(flows.nsf(dim=2, rng=0).nll([[0.0, 0.0]]), 6)
+        1.837877
+        """
+        values = np.atleast_1d(self.log_prob(x, context))
+        return float(-np.mean(values, dtype=np.float64)) if len(values) else float("nan")
+
+    def sample(self, n, rng=None, context=None):
+        """Return n independent draws, (n, dim).
+
+        Parameters
+        ----------
+        n : int
+        rng : None, int, SeedSequence, BitGenerator or Generator
+        context : array_like (n, context_dim) or (context_dim,), optional
+
+        Examples
+        --------
+        >>> from fastrbm import flows
+        >>> flows.real_nvp(dim=3, rng=0).sample(4, rng=1).shape
+        (4, 3)
+        """
+        return self._draw(n, rng, context)[0]
+
+    def sample_and_log_prob(self, n, rng=None, context=None):
+        """Return n draws and their log-densities, cheaper and more exact than one after the other.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastrbm import flows
+        >>> f = flows.iaf(dim=2, rng=0)
+        >>> x, log_q = f.sample_and_log_prob(3, rng=1)
+        >>> np.allclose(log_q, f.log_prob(x))
+        True
+        """
+        return self._draw(n, rng, context)
+
+    def _draw(self, n, rng, context):
+        n = validation.integer("n", n, 0)
+        context = context_rows(context, self.context_dim, n, self.dtype)
+        generator = np.random.default_rng(random.key(rng))
+        self.check_finite()
+        x, log_q = np.empty((n, self.dim), self.dtype), np.empty(n, self.dtype)
+        latent = np.ascontiguousarray(self.base.sample(n, generator), self.dtype)
+        for block in _blocks(n):
+            z = latent[block]
+            y, log_det, _ = self.bijection._forward(z, _part(context, block))
+            x[block] = mark_outside(y, log_det)
+            log_q[block] = _add(self.base.log_prob(z), -log_det)
+        return x, log_q
+
+    def nll_and_grad(self, x, context=None):
+        """Return `nll` and its gradient by all parameters.
+
+        Parameters
+        ----------
+        x : array_like (n, dim), n >= 1
+        context : array_like (n, context_dim) or (context_dim,), optional
+
+        Returns
+        -------
+        nll : float
+        gradient : ndarray (n_parameters,)
+            In the order of `ravel`.
+
+        Raises
+        ------
+        ValueError
+            Where a row is outside the support: there is no gradient.
+
+        Examples
+        --------
+        >>> from fastrbm import flows
+        >>> nll, gradient = flows.planar(dim=2, depth=1, rng=0).nll_and_grad([[0.0, 0.0]])
+        >>> gradient.shape
+        (5,)
+        """
+        x, _ = rows("x", x, self.dim, self.dtype)
+        context = context_rows(context, self.context_dim, len(x), self.dtype)
+        if not len(x):
+            raise ValueError("x must have at least one row, got none")
+        self.check_finite()
+        value, gradient = self._nll_and_grad(x, context)
+        if value == np.inf:
+            raise ValueError("x must be inside the support of the flow: there is no gradient outside")
+        return value, gradient
+
+    def _nll_and_grad(self, x, context, block_rows=None):
+        """As `nll_and_grad`, on rows that are checked; inf where a row is outside."""
+        total, gradient, n = 0.0, None, len(x)
+        for block in _blocks(n, block_rows or BLOCK_ROWS):
+            z, log_det, tape = self.bijection._inverse(x[block], _part(context, block))
+            total -= float(_add(self.base.log_prob(z), log_det).sum(dtype=np.float64))
+            g = self._score(z) * self.dtype.type(-1 / n)
+            s = np.full(len(z), -1 / n, self.dtype)
+            part = flatten(self.bijection._inverse_vjp(tape, g, s)[2], self.dtype)
+            gradient = part if gradient is None else gradient + part
+        return total / n, gradient
+
+    def _score(self, z):
+        """The gradient of the base's log_prob; by fourth-order differences where it has none."""
+        score = getattr(self.base, "score", None)
+        if score is not None:
+            return score(z)
+        gradient = np.empty_like(z)
+        step = np.finfo(z.dtype).eps ** 0.2
+        for i in range(self.dim):
+            h = np.zeros(self.dim, z.dtype)
+            h[i] = step
+            near = self.base.log_prob(z + h) - self.base.log_prob(z - h)
+            far = self.base.log_prob(z + 2 * h) - self.base.log_prob(z - 2 * h)
+            gradient[:, i] = (8 * near - far) / (12 * step)
+        return gradient
+
+    def one_context(self, context, n):
+        """Return a context that serves all of n draws, checked."""
+        if context is not None and np.ndim(context) != 1:
+            raise ValueError(
+                f"context must have shape ({self.context_dim},), got {np.shape(context)}"
+            )
+        return context_rows(context, self.context_dim, n, self.dtype)
+
+    def cast(self, dtype):
+        """Bring all arrays to `dtype` in place, and return the flow."""
+        self.bijection.cast(dtype)
+        self.dtype = dtype
+        return self
+
+    def save(self, path):
+        """Write the flow to `path`: one npz with a JSON header, no pickle, replaced atomically.
+
+        Raises
+        ------
+        TypeError
+            If the base, or a part of the bijection, is no module of fastrbm.flows.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from fastrbm import flows
+        >>> f = flows.nice(dim=2, rng=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     f.save(os.path.join(folder, "flow.npz"))
+        ...     g = flows.load(os.path.join(folder, "flow.npz"))
+        >>> bool((f.ravel() == g.ravel()).all())
+        True
+        """
+        store.save(path, self)
+
+    def fit(self, X, **options):  # noqa: N803 (the field writes data as X)
+        return fit.fit(self, X, **options)
+
+    def fit_energy(self, log_density, **options):
+        return energy.fit_energy(self, log_density, **options)
+
+
+Flow.fit.__doc__ = fit.fit.__doc__
+Flow.fit_energy.__doc__ = energy.fit_energy.__doc__
+
+
+def _blocks(n, size=BLOCK_ROWS):
+    return [slice(first, first + size) for first in range(0, n, size)]
+
+
+def _part(context, block):
+    return None if context is None else context[block]
+
+
+def _add(log_prob, log_det):
+    """Their sum, -inf where either is: never NaN."""
+    outside = (log_prob == -np.inf) | (log_det == -np.inf)
+    with np.errstate(invalid="ignore"):
+        return np.where(outside, log_det.dtype.type(-np.inf), log_prob + log_det)
