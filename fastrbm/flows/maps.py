@@ -143,40 +143,42 @@ class Affine(Univariate):
 
     @staticmethod
     def _log_scale(raw):
-        damp = np.abs(raw[:, 1])
-        damp *= 1 / LOG_SCALE_BOUND
-        damp += 1
-        return raw[:, 1] / damp, damp
+        """The bounded log-scale, and the damping 1 / (1 + |raw| / c), whose square is its slope."""
+        damping = np.abs(raw[:, 1])
+        damping *= 1 / LOG_SCALE_BOUND
+        damping += 1
+        np.reciprocal(damping, out=damping)
+        return raw[:, 1] * damping, damping
 
     def forward(self, x, raw):
         """Return y, the log-scale and a tape."""
-        log_scale, damp = self._log_scale(raw)
+        log_scale, damping = self._log_scale(raw)
         scale = np.exp(log_scale)
-        y = x * scale
-        tape = Tape(scale, None, (y.copy() if len(y) else y, damp))
-        y += raw[:, 0]
-        return y, np.broadcast_to(log_scale, x.shape), tape
+        scaled = x * scale
+        tape = Tape(scale, None, (scaled, damping))
+        return scaled + raw[:, 0], np.broadcast_to(log_scale, x.shape), tape
 
     def solve(self, y, raw):
         """Return (y - shift) / scale."""
-        return (y - raw[:, 0]) * np.exp(-self._log_scale(raw)[0])
+        return (y - raw[:, 0]) / np.exp(self._log_scale(raw)[0])
 
     def inverse(self, y, raw):
         """Return x, minus the log-scale and a tape; one exponential."""
-        log_scale, damp = self._log_scale(raw)
+        log_scale, damping = self._log_scale(raw)
         scaled = y - raw[:, 0]
         scale = np.exp(log_scale)
-        return scaled / scale, np.broadcast_to(-log_scale, y.shape), Tape(scale, None, (scaled, damp))
+        tape = Tape(scale, None, (scaled, damping))
+        return scaled / scale, np.broadcast_to(-log_scale, y.shape), tape
 
     def raw_vjp(self, tape, g, s):
         """Return g for the shift, and (g x scale + s) d log-scale / d raw for the scale."""
-        scaled, damp = tape.memory
+        scaled, damping = tape.memory
         graw = np.empty((len(g), 2, g.shape[1]), g.dtype)
         graw[:, 0] = g
-        slope = np.multiply(g, scaled, out=graw[:, 1])
-        slope += s
-        slope /= damp
-        slope /= damp
+        by_scale = np.multiply(g, scaled)
+        by_scale += s
+        by_scale *= damping
+        np.multiply(by_scale, damping, out=graw[:, 1])
         return graw
 
 

@@ -8,7 +8,6 @@ they took, batch normalisation takes new statistics whenever it is shown the tra
 import logging
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from .bijection import Bijection
 
@@ -74,28 +73,36 @@ class Whitening(Bijection):
         return x @ self.own_state["factor"].T + self.own_state["mean"], self._log_det(x), None
 
     def _inverse(self, y, context):
-        x = self._solve((y - self.own_state["mean"]).T)
-        return np.ascontiguousarray(x.T), -self._log_det(y), None
-
-    def _solve(self, columns, **options):
-        if not columns.shape[1]:
-            return columns
-        factor = self.own_state["factor"]
-        return solve_triangular(factor, columns, lower=True, check_finite=False, **options)
+        inverse = np.linalg.inv(self.own_state["factor"])
+        return (y - self.own_state["mean"]) @ inverse.T, -self._log_det(y), inverse
 
     def _forward_vjp(self, tape, g, s):
         return g @ self.own_state["factor"], None, []
 
     def _inverse_vjp(self, tape, g, s):
-        return np.ascontiguousarray(self._solve(g.T, trans="T").T), None, []
+        return g @ tape, None, []
 
 
-class Scaled(Bijection):
-    """What ActNorm and BatchNorm share: x = z exp(log_scale) + shift in each column, trainable."""
+class ActNorm(Bijection):
+    """x = z exp(log_scale) + shift, set by the first data to make their columns standard.
+
+    D. Kingma, P. Dhariwal, "Glow", NeurIPS 2018, section 3.1. Trained from there on.
+
+    Parameters
+    ----------
+    dim : int
+
+    Examples
+    --------
+    >>> from fastrbm.flows import ActNorm
+    >>> ActNorm(2).inverse([1.0, 2.0])
+    (array([1., 2.]), np.float64(-0.0))
+    """
 
     def __init__(self, dim):
         super().__init__(dim)
         self.own_parameters = {"log_scale": np.zeros(dim), "shift": np.zeros(dim)}
+        self.own_state = {"set": np.zeros(1)}
 
     @property
     def config(self):
@@ -103,7 +110,7 @@ class Scaled(Bijection):
         return {"dim": self.dim}
 
     def __repr__(self):
-        return f"{type(self).__name__}({self.dim})"
+        return f"ActNorm({self.dim})"
 
     def _forward(self, x, context):
         log_scale, shift = self.own_parameters.values()
@@ -122,27 +129,6 @@ class Scaled(Bijection):
     def _inverse_vjp(self, scaled, g, s):
         w = g * np.exp(-self.own_parameters["log_scale"])
         return w, None, [-(w * scaled).sum(axis=0) - s.sum(), -w.sum(axis=0)]
-
-
-class ActNorm(Scaled):
-    """x = z exp(log_scale) + shift, set by the first data to make their columns standard.
-
-    D. Kingma, P. Dhariwal, "Glow", NeurIPS 2018, section 3.1. Trained from there on.
-
-    Parameters
-    ----------
-    dim : int
-
-    Examples
-    --------
-    >>> from fastrbm.flows import ActNorm
-    >>> ActNorm(2).inverse([1.0, 2.0])
-    (array([1., 2.]), np.float64(-0.0))
-    """
-
-    def __init__(self, dim):
-        super().__init__(dim)
-        self.own_state = {"set": np.zeros(1)}
 
     def _adapt(self, x, context, inverse):
         if not self.own_state["set"][0]:
