@@ -59,6 +59,7 @@ __all__ = [
     "kl_divergence",
     "log_likelihood",
     "log_partition",
+    "plot",
     "pseudo_likelihood",
     "sample",
     "show_config",
@@ -72,9 +73,9 @@ logging.getLogger("fastrbm").addHandler(logging.NullHandler())
 
 
 def __getattr__(name):
-    """Import `fastrbm.flows` when it is first asked for: it needs SciPy, which takes its time."""
-    if name == "flows":
-        return importlib.import_module(".flows", __name__)
+    """Import what takes its time when it is first asked for: SciPy is a tenth of a second."""
+    if name in ("flows", "plot"):
+        return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -12,7 +12,10 @@ FREE = {"__init__", "__main__"}  # of the package itself: they may import everyt
 
 # Beyond the standard library: what the package may import, and who may import what is optional.
 DEPENDENCIES = {"numpy", "scipy", "threadpoolctl"}
-OPTIONAL = {"matplotlib": {"picture", "benchmarks"}, "tqdm": {"progress"}}
+OPTIONAL = {"matplotlib": {"picture", "plot", "benchmarks"}, "tqdm": {"progress"}}
+
+# All that flows import of the package.
+OF_FLOWS = {"errors", "random", "validation", "files", "progress", "flows"}
 
 
 def read_line(root):
@@ -87,6 +90,19 @@ def test_imports(path):
             assert unit in OPTIONAL[top], f"imports {top}"
         elif path.suffix == ".py" and top not in sys.stdlib_module_names:
             assert top in DEPENDENCIES, f"imports {name}"
+
+
+@pytest.mark.parametrize("path", sources("fastrbm/flows", ".py"), ids=lambda p: p.name)
+def test_flows_use_nothing_of_the_machines(path):
+    for name in python_imports(path):
+        top, _, rest = name.partition(".")
+        assert top != "fastrbm" or rest.split(".")[0] in OF_FLOWS, f"imports {name}"
+
+
+def test_machines_use_nothing_of_the_flows():
+    """By their place in the line, which `test_imports` holds."""
+    assert [name for name in PYTHON if PYTHON[name] == PYTHON["flows"]] == ["flows"]
+    assert all(PYTHON[name] < PYTHON["flows"] for name in ("model", "training", "hopfield"))
 
 
 def test_nothing_but_lib_reaches_csrc():

@@ -148,7 +148,9 @@ class GaussianMixture(Base):
         """Standardised differences (n, k, dim) and joint log-densities (n, k)."""
         means, scales = self.means.astype(z.dtype), self.scales.astype(z.dtype)
         standard = (z[:, None] - means) / scales
-        constants = np.log(self.weights) - 0.5 * self.dim * LOG_2_PI - np.log(self.scales).sum(axis=1)
+        constants = (
+            np.log(self.weights) - 0.5 * self.dim * LOG_2_PI - np.log(self.scales).sum(axis=1)
+        )
         return standard, constants.astype(z.dtype) - 0.5 * (standard * standard).sum(axis=2)
 
     def _log_prob(self, z):
@@ -187,7 +189,9 @@ class Uniform(Base):
         self.dim = len(low)
         self.low, self.high = _vector("low", low, self.dim), _vector("high", high, self.dim)
         if not (self.low < self.high).all():
-            raise ValueError(f"high must be above low, got {self.low.tolist()}, {self.high.tolist()}")
+            raise ValueError(
+                f"high must be above low, got {self.low.tolist()}, {self.high.tolist()}"
+            )
 
     @property
     def config(self):

@@ -5,6 +5,7 @@ ginputs, grads`. The last layer of a perceptron starts at zero, so that every fl
 identity; hidden layers start as in K. He et al., ICCV 2015 (relu), scaled by the number of inputs.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -77,7 +78,7 @@ class MLP(Module):
         self.activation = validation.choice("activation", activation, ACTIVATIONS)
         generator = np.random.default_rng(random.key(rng))
         sizes = [self.n_in, *self.widths, self.n_out]
-        for layer, (n, m) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for layer, (n, m) in enumerate(itertools.pairwise(sizes)):
             gain = 0.0 if layer == len(self.widths) else math.sqrt(2 / max(n, 1))
             self.own_parameters[f"weights_{layer}"] = gain * generator.standard_normal((n, m))
             # Kinks spread over the data's range, else all of them would meet at the origin.

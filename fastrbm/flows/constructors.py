@@ -197,7 +197,7 @@ def iaf(
 
 def nsf(
     dim, depth=6, width=64, rng=None, context_dim=0, dtype="float64", *, n_hidden=2,
-    activation="relu", n_bins=8, bound=4.0, autoregressive=False, linear=True,
+    activation="relu", n_bins=8, bound=4.0, autoregressive=False, linear=False,
 ):  # fmt: skip
     """Return a neural spline flow: rational-quadratic splines, in couplings or autoregressive.
 
@@ -213,16 +213,15 @@ def nsf(
         Splines act on [-bound, bound] and are the identity outside; whitened data have deviation 1.
     autoregressive : bool
     linear : bool
-        A trained `LULinear` between layers.
+        A trained `LULinear` between layers, as in the paper; it mixes what half masks never do.
 
     Examples
     --------
     >>> from fastrbm import flows
     >>> flows.nsf(dim=2, depth=2, width=8, rng=0)
     Flow(Chain([
-        Invert(Coupling('10', RationalQuadratic(n_bins=8, bound=4.0), widths=[8, 8])),
-        LULinear(2),
-        Invert(Coupling('01', RationalQuadratic(n_bins=8, bound=4.0), widths=[8, 8])),
+        Invert(Coupling('10', RationalQuadratic(n_bins=8, bound=4), widths=[8, 8])),
+        Invert(Coupling('01', RationalQuadratic(n_bins=8, bound=4), widths=[8, 8])),
         Whitening(2),
     ]), Normal(2))
     """

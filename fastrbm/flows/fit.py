@@ -1,6 +1,7 @@
 """Training by maximum likelihood: mini-batches with Adam, or all rows with L-BFGS."""
 
 import contextlib
+import itertools
 import math
 import time
 
@@ -175,7 +176,7 @@ class Fitting:
         bounds = np.linspace(0, len(shuffled), self.n_batches + 1).astype(int)
         total = norms = 0.0
         with self.batch_statistics():
-            for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+            for first, last in itertools.pairwise(bounds):
                 nll, gradient = self.loss(shuffled.take(slice(first, last)))
                 norms += self.run.update(nll, gradient)
                 total += nll * (last - first)

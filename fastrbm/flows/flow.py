@@ -57,7 +57,11 @@ class Flow(Module):
         if base.dim != bijection.dim:
             raise ValueError(f"base must have dim={bijection.dim}, got {base.dim}")
         self.bijection, self.base = bijection, base
-        self.dim, self.context_dim, self.dtype = bijection.dim, bijection.context_dim, bijection.dtype
+        self.dim, self.context_dim, self.dtype = (
+            bijection.dim,
+            bijection.context_dim,
+            bijection.dtype,
+        )
         self.children = {"bijection": bijection}
 
     @property
@@ -88,7 +92,7 @@ class Flow(Module):
         Examples
         --------
         >>> from fastrbm import flows
-        >>> flows.maf(dim=2, rng=0).inverse([[0.5, 1.0]])
+        >>> flows.real_nvp(dim=2, rng=0).inverse([[0.5, 1.0]])
         (array([[0.5, 1. ]]), array([0.]))
         """
         return self.bijection.inverse(x, context)
@@ -210,7 +214,9 @@ class Flow(Module):
         self.check_finite()
         value, gradient = self._nll_and_grad(x, context)
         if value == np.inf:
-            raise ValueError("x must be inside the support of the flow: there is no gradient outside")
+            raise ValueError(
+                "x must be inside the support of the flow: there is no gradient outside"
+            )
         return value, gradient
 
     def _nll_and_grad(self, x, context, block_rows=None):
@@ -275,7 +281,7 @@ class Flow(Module):
         """
         store.save(path, self)
 
-    def fit(self, X, **options):  # noqa: N803 (the field writes data as X)
+    def fit(self, X, **options):
         return fit.fit(self, X, **options)
 
     def fit_energy(self, log_density, **options):

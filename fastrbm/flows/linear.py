@@ -1,7 +1,7 @@
 """Linear maps: permutations, and a matrix by its LU factors.
 
-y = L U x + shift with L unit lower and U upper triangular, the diagonal of U being exp(log_diagonal):
-log|det| is the sum of log_diagonal, and a zero determinant cannot be reached. D. Kingma, P.
+y = L U x + shift with L unit lower and U upper triangular, U_ii = exp(log_diagonal_i): log|det| is
+the sum of log_diagonal, and a zero determinant cannot be reached. D. Kingma, P.
 Dhariwal, "Glow", NeurIPS 2018, section 3.2 (with a permutation beside it, which stays fixed).
 
 All products and inverses are NumPy's: SciPy brings a BLAS of its own, and the threads of two pools
@@ -67,7 +67,7 @@ class Permutation(Bijection):
         return self._take(g, self.order), None, []
 
 
-def Reverse(dim):  # noqa: N802 (it stands for a layer)
+def Reverse(dim):
     """Return the `Permutation` that reverses a row of length dim.
 
     Examples

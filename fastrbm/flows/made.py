@@ -14,6 +14,8 @@ pass walks down the degrees in the same way. Both keep units as rows, so that un
 degrees are one contiguous block and each step is one matrix product.
 """
 
+import itertools
+
 import numpy as np
 
 from .conditioners import MLP
@@ -54,7 +56,7 @@ class MADE(MLP):
         self.degrees = [inputs, *hidden, outputs]
         self.masks = [
             (before[:, None] < after) if layer == len(hidden) else (before[:, None] <= after)
-            for layer, (before, after) in enumerate(zip(self.degrees, self.degrees[1:], strict=False))
+            for layer, (before, after) in enumerate(itertools.pairwise(self.degrees))
         ]
 
     @property
@@ -143,7 +145,8 @@ class MADE(MLP):
             if units:
                 np.matmul(matrices[-1][i, :, :n_below], below[:n_below], out=raw[i])
             else:  # a linear MADE: the output sees the inputs of lower degree
-                columns = np.concatenate([matrices[-1][i, :, self.dim :], matrices[-1][i, :, :i]], 1)
+                matrix = matrices[-1][i]
+                columns = np.concatenate([matrix[:, self.dim :], matrix[:, :i]], axis=1)
                 np.matmul(columns, known[:n_below], out=raw[i])
             raw[i] += out_bias[:, i]
             known[start + i] = solve(i, raw[i])

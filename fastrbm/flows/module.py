@@ -9,6 +9,7 @@ JSON values and further modules. Classes are found again by their name.
 """
 
 import copy
+import typing
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class Module:
     """
 
     #: Every class of modules by its name, so that files can name them.
-    classes = {}
+    classes: typing.ClassVar = {}
     dtype = np.dtype(np.float64)
 
     def __init_subclass__(cls, **options):

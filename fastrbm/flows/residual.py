@@ -6,7 +6,7 @@ appendix A.
 Planar: y = x + v tanh(w.x + b), log|det| = log1p(w.v tanh'(w.x + b)). It is invertible if
 w.v > -1, which v = u + (m(w.u) - w.u) w / |w|^2 makes true for every u, w.v being m(w.u) then. Here
 m(t) = softplus(t + log(e - 1)) - 1, which is the paper's up to a shift that makes m(0) = 0, so that
-u = 0 is exactly the identity. In terms of p = w.x + b the inverse is one increasing scalar equation,
+u = 0 is exactly the identity. In terms of p = w.x + b the inverse is one increasing equation,
 
     p + m tanh(p) = w.y + b,     x = y - v tanh(p).
 
@@ -130,7 +130,7 @@ class Planar(Residual):
         d = self.dim
         u, w, b = raw[:, :d], raw[:, d : 2 * d], raw[:, 2 * d]
         t = (u * w).sum(axis=1)
-        m = softplus(t + ONE) - 1
+        m = softplus(t + ONE) - softplus(np.array(ONE, t.dtype))  # exactly 0 at t = 0
         # Where w = 0 so is m - t: the quotient's limit does not matter, it multiplies w.
         square = np.maximum((w * w).sum(axis=1), np.finfo(raw.dtype).tiny)
         k = (m - t) / square

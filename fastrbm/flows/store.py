@@ -1,9 +1,8 @@
-"""Files of flows: one npz with the tree of modules as JSON and every array by its name, bit for bit.
+"""Files of flows: one npz with the tree of modules as JSON, and every array by name, bit for bit.
 
 Format version 1. The tree names classes of `Module` with their constructor's arguments; nothing is
 unpickled, and only classes that exist in the program are built.
 """
-
 
 from .. import files, validation
 from ..errors import FileFormatError

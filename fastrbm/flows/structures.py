@@ -117,7 +117,12 @@ class Coupling(Bijection):
             )
         super().__init__(len(mask), conditioner.n_in - n_kept)
         self.mask, self.map, self.conditioner = mask, map, conditioner
-        self.kept, self.moved, self.n_kept, self.n_moved = _columns(mask), _columns(~mask), n_kept, n_moved
+        self.kept, self.moved, self.n_kept, self.n_moved = (
+            _columns(mask),
+            _columns(~mask),
+            n_kept,
+            n_moved,
+        )
         self.children = {"map": map, "conditioner": conditioner}
         self.dtype = conditioner.dtype
 
@@ -129,7 +134,9 @@ class Coupling(Bijection):
     def __repr__(self):
         bits = "".join("01"[int(stays)] for stays in self.mask)
         shown = bits if self.dim <= 16 else f"{bits[:16]}...({self.dim})"
-        return f"Coupling({shown!r}, {self.map!r}, widths={self.conditioner.widths}{_context(self)})"
+        return (
+            f"Coupling({shown!r}, {self.map!r}, widths={self.conditioner.widths}{_context(self)})"
+        )
 
     def _forward(self, x, context):
         return self._apply(self.map.forward, x, context)
@@ -293,7 +300,7 @@ def _join(x, context):
 
 
 def _columns(mask):
-    """The columns where mask is True: a slice where they are evenly spaced, which copies nothing."""
+    """The columns where mask is True: a slice, which copies nothing, where evenly spaced."""
     index = np.flatnonzero(mask)
     steps = set(np.diff(index).tolist())
     if len(index) and len(steps) <= 1:

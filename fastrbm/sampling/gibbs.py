@@ -14,8 +14,8 @@ from .. import _lib, random, validation
 from .._lib import core
 from ..errors import Interrupted
 from ..model import check_model
-from .observers import check_observers, one_blas_thread
 from ..progress import progress_bar
+from .observers import check_observers, one_blas_thread
 from .run import provenance
 
 #: Chains of a run that says neither how many nor where they start.
