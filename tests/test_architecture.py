@@ -15,7 +15,7 @@ DEPENDENCIES = {"numpy", "scipy", "threadpoolctl"}
 OPTIONAL = {"matplotlib": {"picture", "plot", "benchmarks"}, "tqdm": {"progress"}}
 
 # All that flows import of the package.
-OF_FLOWS = {"errors", "random", "validation", "files", "progress", "flows"}
+OF_FLOWS = {"errors", "random", "validation", "files", "progress", "blas", "flows"}
 
 
 def read_line(root):

@@ -408,7 +408,7 @@ def test_the_gallery_makes_its_pictures(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     files = sorted((tmp_path / "new/folder").iterdir())
-    names = ["nsf_eight_gaussians", "nsf_u1", "planar_u1", "training"]
+    names = ["nsf_eight_gaussians", "planar_u1", "real_nvp_u1", "training"]
     assert [path.name for path in files] == [f"{name}.png" for name in names]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in files)
     assert [line.split()[0] for line in done.stdout.splitlines()] == [names[i] for i in (0, 2, 1)]

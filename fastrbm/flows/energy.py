@@ -15,6 +15,7 @@ from .. import validation
 from . import options as checked
 from .module import flatten
 from .run import NotFinite, Run
+from .team import on_threads
 
 OPTIMIZERS = ("adam",)
 #: Steps between two entries of history.
@@ -129,16 +130,26 @@ class Descent:
 
     def step(self, generator, beta):
         """Objective, gradient and the logarithms of the importance weights p / q."""
-        flow, n = self.flow, self.batch_size
+        flow, n, size = self.flow, self.batch_size, self.flow.gradient_rows(self.batch_size)
         z = np.ascontiguousarray(flow.base.sample(n, generator), flow.dtype)
-        x, log_det, tape = flow.bijection._forward(z, self.context)
-        log_q = flow.base.log_prob(z) - log_det
-        values, gradients = self.target(x)
+
+        def forward(block):
+            context = None if self.context is None else self.context[block]
+            return flow.bijection._forward(z[block], context)
+
+        xs, log_dets, tapes = zip(*on_threads(forward, n, size), strict=True)
+        log_q = flow.base.log_prob(z) - np.concatenate(log_dets)
+        values, gradients = self.target(np.concatenate(xs))
         objective = float(np.mean(log_q - beta * values, dtype=np.float64))
         g = gradients * flow.dtype.type(-beta / n)
         s = np.full(n, -1 / n, flow.dtype)
-        grads = flow.bijection._forward_vjp(tape, g, s)[2]
-        return objective, flatten(grads, flow.dtype), values - log_q
+
+        def back(block):
+            tape = tapes[block.start // size]
+            return flatten(flow.bijection._forward_vjp(tape, g[block], s[block])[2], flow.dtype)
+
+        first, *others = on_threads(back, n, size)
+        return objective, sum(others, start=first), values - log_q
 
     def target(self, x):
         """Values and gradients of the log-density, of the right shapes and finite."""

@@ -157,8 +157,7 @@ class Fitting:
 
     def loss(self, part):
         """nll and gradient of some rows, whole where they share statistics."""
-        block = len(part) if self.batch_norms else None
-        return self.flow._nll_and_grad(part.x, part.context, block)
+        return self.flow._nll_and_grad(part.x, part.context, whole=bool(self.batch_norms))
 
     def descend(self):
         """Pass after pass through the rows, with Adam."""

@@ -14,9 +14,11 @@ from . import energy, fit, store
 from .bases import Normal
 from .bijection import Bijection, context_rows, mark_outside, rows
 from .module import Module, flatten
+from .team import BLOCK_ROWS, on_threads
 
-#: Rows of one block: a layer's work of 64 units stays in the second-level cache.
-BLOCK_ROWS = 2048
+#: Rows of a block of a gradient where rows are long: a mini-batch must feed several threads. With
+#: short rows they gain nothing, since Python's own work between array operations is not divided.
+GRADIENT_ROWS, LONG_ROW = 256, 16
 
 
 class Flow(Module):
@@ -119,9 +121,12 @@ class Flow(Module):
         context = context_rows(context, self.context_dim, len(x), self.dtype)
         self.check_finite()
         values = np.empty(len(x), self.dtype)
-        for block in _blocks(len(x)):
+
+        def work(block):
             z, log_det, _ = self.bijection._inverse(x[block], _part(context, block))
             values[block] = _add(self.base.log_prob(z), log_det)
+
+        on_threads(work, len(x))
         return values[0] if single else values
 
     def nll(self, x, context=None):
@@ -174,11 +179,14 @@ class Flow(Module):
         self.check_finite()
         x, log_q = np.empty((n, self.dim), self.dtype), np.empty(n, self.dtype)
         latent = np.ascontiguousarray(self.base.sample(n, generator), self.dtype)
-        for block in _blocks(n):
+
+        def work(block):
             z = latent[block]
             y, log_det, _ = self.bijection._forward(z, _part(context, block))
             x[block] = mark_outside(y, log_det)
             log_q[block] = _add(self.base.log_prob(z), -log_det)
+
+        on_threads(work, n)
         return x, log_q
 
     def nll_and_grad(self, x, context=None):
@@ -219,17 +227,23 @@ class Flow(Module):
             )
         return value, gradient
 
-    def _nll_and_grad(self, x, context, block_rows=None):
+    def _nll_and_grad(self, x, context, whole=False):
         """As `nll_and_grad`, on rows that are checked; inf where a row is outside."""
-        total, gradient, n = 0.0, None, len(x)
-        for block in _blocks(n, block_rows or BLOCK_ROWS):
+        n = len(x)
+
+        def work(block):
             z, log_det, tape = self.bijection._inverse(x[block], _part(context, block))
-            total -= float(_add(self.base.log_prob(z), log_det).sum(dtype=np.float64))
+            total = float(_add(self.base.log_prob(z), log_det).sum(dtype=np.float64))
             g = self._score(z) * self.dtype.type(-1 / n)
             s = np.full(len(z), -1 / n, self.dtype)
-            part = flatten(self.bijection._inverse_vjp(tape, g, s)[2], self.dtype)
-            gradient = part if gradient is None else gradient + part
-        return total / n, gradient
+            return total, flatten(self.bijection._inverse_vjp(tape, g, s)[2], self.dtype)
+
+        totals, gradients = zip(*on_threads(work, n, self.gradient_rows(n, whole)), strict=True)
+        return -sum(totals) / n, sum(gradients[1:], start=gradients[0])
+
+    def gradient_rows(self, n, whole=False):
+        """Rows of a block of a gradient, of all n rows where they are wanted whole."""
+        return n if whole else GRADIENT_ROWS if self.dim >= LONG_ROW else BLOCK_ROWS
 
     def _score(self, z):
         """The gradient of the base's log_prob; by fourth-order differences where it has none."""
@@ -290,10 +304,6 @@ class Flow(Module):
 
 Flow.fit.__doc__ = fit.fit.__doc__
 Flow.fit_energy.__doc__ = energy.fit_energy.__doc__
-
-
-def _blocks(n, size=BLOCK_ROWS):
-    return [slice(first, first + size) for first in range(0, n, size)]
 
 
 def _part(context, block):

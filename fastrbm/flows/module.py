@@ -143,16 +143,31 @@ class Module:
 
     def fill(self, theta):
         """Set all parameters from the flat array `theta`, which is trusted."""
-        first = 0
-        for array in self.parameters.values():
-            array[...] = theta[first : first + array.size].reshape(array.shape)
-            first += array.size
+        scatter(theta, self.parameters.values())
 
     def check_finite(self):
         """Raise a ValueError that names the first parameter or state that is not finite."""
         for kind in ("parameters", "state"):
             for name, array in getattr(self, kind).items():
                 validation.finite(f"{kind[:-1] if kind[-1] == 's' else kind} {name!r}", array)
+
+
+def scatter(theta, arrays):
+    """Set arrays in place from one flat array: the reverse of `flatten`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrbm.flows.module import scatter
+    >>> a = np.zeros((1, 2))
+    >>> scatter(np.array([1.0, 2.0]), [a])
+    >>> a
+    array([[1., 2.]])
+    """
+    first = 0
+    for array in arrays:
+        array[...] = theta[first : first + array.size].reshape(array.shape)
+        first += array.size
 
 
 def flatten(arrays, dtype=np.float64, out=None):
@@ -168,4 +183,8 @@ def flatten(arrays, dtype=np.float64, out=None):
     flat = [array.reshape(-1) for array in arrays]
     if not flat:
         return np.empty(0, dtype) if out is None else out
-    return np.concatenate(flat, out=out) if out is not None else np.concatenate(flat).astype(dtype)
+    return (
+        np.concatenate(flat, out=out)
+        if out is not None
+        else np.concatenate(flat).astype(dtype, copy=False)
+    )

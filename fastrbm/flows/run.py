@@ -16,6 +16,8 @@ import numpy as np
 from ..errors import DivergenceError, Interrupted
 from ..progress import progress_bar
 from .adam import Adam, clip, factor
+from .module import scatter
+from .team import team
 
 
 @dataclasses.dataclass(eq=False)
@@ -105,6 +107,7 @@ class Run:
         self.stretches, self.options = stretches, options
         state = options.resume.state if options.resume is not None else None
         self.started = time.perf_counter()
+        self.arrays = list(flow.parameters.values())  # walking the tree costs more than filling it
         if state is None:
             self.key, self.done, self.earlier = options.key, 0, 0.0
             self.theta = flow.ravel()
@@ -151,7 +154,7 @@ class Run:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise NotFinite
         self.adam.step(self.theta, gradient, self.rate)
-        self.flow.fill(self.theta)
+        scatter(self.theta, self.arrays)
         return norm
 
     @property
@@ -172,7 +175,8 @@ class Run:
         self.stopped, failure = "finished", None
         _keep_freed_memory()
         try:
-            with progress_bar(self.options.progress, self.stretches, self.unit) as self.bar:
+            bar = progress_bar(self.options.progress, self.stretches, self.unit)
+            with bar as self.bar, team(2):
                 self.bar.update(self.done)
                 if self.done < self.stretches:
                     body()

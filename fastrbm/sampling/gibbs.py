@@ -12,10 +12,11 @@ import numpy as np
 
 from .. import _lib, random, validation
 from .._lib import core
+from ..blas import one_blas_thread
 from ..errors import Interrupted
 from ..model import check_model
 from ..progress import progress_bar
-from .observers import check_observers, one_blas_thread
+from .observers import check_observers
 from .run import provenance
 
 #: Chains of a run that says neither how many nor where they start.

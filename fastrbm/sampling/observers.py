@@ -10,9 +10,7 @@ An observer is any object with three methods:
 An observer that is handed to a second run starts anew.
 """
 
-import contextlib
 import dataclasses
-import threading
 
 import numpy as np
 
@@ -146,39 +144,6 @@ class Energies:
         if not self._energies:
             return np.empty((self._n_chains, 0))
         return np.stack(self._energies, axis=1)
-
-
-_blas_lock = threading.Lock()
-_blas_users = 0
-_blas_limit = None
-
-
-@contextlib.contextmanager
-def one_blas_thread():
-    """Hold BLAS to one thread: its team must not take turns with ours, nor change the bits.
-
-    Counted, so that the first of several concurrent runs sets the limit and the last lifts it.
-
-    Examples
-    --------
-    >>> from fastrbm.sampling.observers import one_blas_thread
-    >>> with one_blas_thread():
-    ...     pass
-    """
-    global _blas_users, _blas_limit
-    with _blas_lock:
-        if _blas_users == 0:
-            from threadpoolctl import threadpool_limits
-
-            _blas_limit = threadpool_limits(1, user_api="blas")
-        _blas_users += 1
-    try:
-        yield
-    finally:
-        with _blas_lock:
-            _blas_users -= 1
-            if _blas_users == 0:
-                _blas_limit.restore_original_limits()
 
 
 def check_observers(observers):

@@ -17,8 +17,8 @@ import numpy as np
 
 from .. import validation
 from .._lib import core
+from ..blas import one_blas_thread
 from ..evaluation.exact.moments import gradient_source
-from ..sampling.observers import one_blas_thread
 from .lbfgs import QuasiNewton
 from .loop import train
 from .rate import default_rate, steady_rate

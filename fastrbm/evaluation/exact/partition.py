@@ -13,9 +13,9 @@ import os
 import numpy as np
 
 from ... import validation
+from ...blas import one_blas_thread
 from ...errors import Interrupted
 from ...model import check_model
-from ...sampling.observers import one_blas_thread
 from ...sampling.run import provenance
 from . import counts, elimination, gaussian, pairwise, quadrature, split, structure
 from .plan import RATES, NotApplicable, Run, time_text, too_large
