@@ -9,7 +9,7 @@ of the flow move where the base should.
 import numpy as np
 from scipy.special import logsumexp
 
-from .. import validation
+from .. import random, validation
 from .bijection import rows
 from .module import Module
 from .numerics import LOG_2_PI
@@ -42,7 +42,9 @@ class Base(Module):
     def sample(self, n, rng=None):
         """Return n independent draws, float64 (n, dim)."""
         n = validation.integer("n", n, 0)
-        return self._sample(n, np.random.default_rng(rng))
+        if not isinstance(rng, np.random.Generator):
+            rng = np.random.default_rng(random.key(rng))
+        return self._sample(n, rng)
 
     def _rows(self, z):
         z = validation.real_array("z", z)
@@ -126,7 +128,7 @@ class GaussianMixture(Base):
             ).astype(np.float64)
         except ValueError:
             raise ValueError(f"scales must fit {self.means.shape}, got {scales!r}") from None
-        _positive("scales", self.scales)
+        _positive("scales", validation.finite("scales", self.scales))
         self.weights = _vector("weights", 1 / k if weights is None else weights, k)
         _positive("weights", self.weights)
         if abs(self.weights.sum() - 1) > 1e-6:

@@ -28,14 +28,14 @@ on with some point inside, and the public methods replace it by NaN.
 import numpy as np
 
 from .. import validation
-from .module import Module
+from .module import Module, to_dtype
 
 
 class Tape:
     """What `Bijection.forward_tape` and `inverse_tape` remember for `backward`."""
 
-    def __init__(self, bijection, inverse, single, memory):
-        self.bijection, self.inverse, self.single, self.memory = bijection, inverse, single, memory
+    def __init__(self, bijection, inverse, shape, memory):
+        self.bijection, self.inverse, self.shape, self.memory = bijection, inverse, shape, memory
 
 
 class Bijection(Module):
@@ -118,7 +118,7 @@ class Bijection(Module):
         self.check_finite()
         y, log_det, memory = (self._inverse if inverse else self._forward)(x, context)
         y = mark_outside(y, log_det)
-        tape = Tape(self, inverse, single, memory)
+        tape = Tape(self, inverse, y.shape[single:], memory)
         return (y[0], log_det[0], tape) if single else (y, log_det, tape)
 
     def _adapt(self, x, context, inverse):
@@ -157,13 +157,23 @@ class Bijection(Module):
         """
         if tape.bijection is not self:
             raise ValueError("tape must come from this bijection, got one of another")
-        grad, _ = rows("grad", grad, self.dim, self.dtype)
-        grad_log_det = np.broadcast_to(np.asarray(grad_log_det, self.dtype).reshape(-1), len(grad))
+        grad = self._cotangent("grad", grad, tape.shape).reshape(-1, self.dim)
+        if np.ndim(grad_log_det) == 0:
+            grad_log_det = np.full(
+                tape.shape[:-1], self._cotangent("grad_log_det", grad_log_det, ())
+            )
+        grad_log_det = self._cotangent("grad_log_det", grad_log_det, tape.shape[:-1]).reshape(-1)
         vjp = self._inverse_vjp if tape.inverse else self._forward_vjp
         grad, grad_context, grads = vjp(tape.memory, grad, grad_log_det)
-        if tape.single:
+        if len(tape.shape) == 1:
             grad, grad_context = grad[0], None if grad_context is None else grad_context[0]
         return grad, grad_context, dict(zip(self.parameters, grads, strict=True))
+
+    def _cotangent(self, name, value, shape):
+        value = validation.real_array(name, value)
+        if value.shape != shape:
+            raise ValueError(f"{name} must have shape {shape}, got {value.shape}")
+        return validation.finite(name, to_dtype(value, self.dtype).reshape(shape))
 
 
 class Chain(Bijection):
@@ -185,9 +195,9 @@ class Chain(Bijection):
     """
 
     def __init__(self, layers):
-        self.layers = list(layers)
+        self.layers = list(layers) if isinstance(layers, (list, tuple)) else []
         if not self.layers or not all(isinstance(layer, Bijection) for layer in self.layers):
-            raise TypeError(f"layers must be one or more bijections, got {self.layers!r}")
+            raise TypeError(f"layers must be a list of bijections, got {layers!r}")
         dims = [layer.dim for layer in self.layers]
         contexts = {layer.context_dim for layer in self.layers} - {0}
         types = {layer.dtype for layer in self.layers}
@@ -196,7 +206,8 @@ class Chain(Bijection):
                 f"layers must have one dim, one context_dim and one dtype, got dims {dims}, "
                 f"context_dims {sorted(contexts)}, dtypes {sorted(map(str, types))}"
             )
-        if len(set(map(id, self.layers))) < len(self.layers):
+        parts = [part for layer in self.layers for part in layer.modules()]
+        if len(set(map(id, parts))) < len(parts):
             raise ValueError("layers must be distinct objects: one object would be trained twice")
         super().__init__(dims[0], max(contexts, default=0))
         self.children = {str(index): layer for index, layer in enumerate(self.layers)}
@@ -313,10 +324,10 @@ def rows(name, value, dim, dtype):
     (array([[1., 2.]]), True)
     """
     array, single = validation.rows(name, value, dim)
-    return validation.finite(name, np.ascontiguousarray(array, dtype)), single
+    return validation.finite(name, to_dtype(array, dtype)), single
 
 
-def context_rows(context, context_dim, n_rows, dtype):
+def context_rows(context, context_dim, n_rows, dtype, name="context"):
     """Return `context` as (n_rows, context_dim), or None where there is none.
 
     Examples
@@ -332,15 +343,15 @@ def context_rows(context, context_dim, n_rows, dtype):
     """
     if context_dim == 0:
         if context is not None:
-            raise ValueError("context must be left out: this flow has context_dim=0")
+            raise ValueError(f"{name} must be left out: this flow has context_dim=0")
         return None
     if context is None:
-        raise ValueError(f"context must be given: this flow has context_dim={context_dim}")
-    array, single = rows("context", context, context_dim, dtype)
+        raise ValueError(f"{name} must be given: this flow has context_dim={context_dim}")
+    array, single = rows(name, context, context_dim, dtype)
     if single:
         return np.broadcast_to(array, (n_rows, context_dim))
     if len(array) != n_rows:
-        raise ValueError(f"context must have {n_rows} rows, one for each row, got {len(array)}")
+        raise ValueError(f"{name} must have {n_rows} rows, one for each row, got {len(array)}")
     return array
 
 

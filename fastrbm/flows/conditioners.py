@@ -74,6 +74,8 @@ class MLP(Module):
         super().__init__()
         self.n_in = validation.integer("n_in", n_in, 0)
         self.n_out = validation.integer("n_out", n_out, 0)
+        if not isinstance(widths, (list, tuple)):
+            raise TypeError(f"widths must be a list of integers >= 1, got {widths!r}")
         self.widths = [validation.integer("widths", width, 1) for width in widths]
         self.activation = validation.choice("activation", activation, ACTIVATIONS)
         generator = np.random.default_rng(random.key(rng))

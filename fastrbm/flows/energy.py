@@ -138,7 +138,7 @@ class Descent:
             return flow.bijection._forward(z[block], context)
 
         xs, log_dets, tapes = zip(*on_threads(forward, n, size), strict=True)
-        log_q = flow.base.log_prob(z) - np.concatenate(log_dets)
+        log_q = flow.base_log_prob(z) - np.concatenate(log_dets)
         values, gradients = self.target(np.concatenate(xs))
         objective = float(np.mean(log_q - beta * values, dtype=np.float64))
         g = gradients * flow.dtype.type(-beta / n)

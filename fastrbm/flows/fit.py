@@ -95,18 +95,22 @@ def fit(
         flow, "epoch", OPTIMIZERS, rng, patience, learning_rate=learning_rate, optimizer=optimizer,
         schedule=schedule, max_norm=max_norm, callback=callback, resume=resume, progress=progress,
     )  # fmt: skip
-    data = Rows.checked(flow, "X", X, context)
+    data = Rows.checked(flow, "X", X, "context", context)
     held_out = None
     if validation_data is not None:
-        held_out = Rows.checked(flow, "validation_data", validation_data, validation_context)
+        held_out = Rows.checked(
+            flow, "validation_data", validation_data, "validation_context", validation_context
+        )
     elif validation_context is not None:
         raise ValueError("validation_context must come with validation_data")
     check_varies(data.x)
     flow.check_finite()
+    before = flow.snapshot()
     if resume is None:
         flow.bijection._adapt(data.x, data.context, inverse=True)
     for name, part in (("X", data), ("validation_data", held_out)):
         if part is not None and np.isinf(flow.log_prob(part.x, part.context)).any():
+            flow.restore(before)
             raise ValueError(f"{name} must be inside the support of the flow: some rows are not")
     fitting = Fitting(flow, data, held_out, batch_size)
     updates = n_epochs * fitting.n_batches
@@ -122,10 +126,10 @@ class Rows:
         self.x, self.context = x, context
 
     @classmethod
-    def checked(cls, flow, name, x, context):
+    def checked(cls, flow, name, x, context_name, context):
         """Rows from the arguments of a call, at least one."""
         x = rows(name, validation.table(name, x, flow.dim), flow.dim, flow.dtype)[0]
-        return cls(x, context_rows(context, flow.context_dim, len(x), flow.dtype))
+        return cls(x, context_rows(context, flow.context_dim, len(x), flow.dtype, context_name))
 
     def take(self, index):
         """The rows of an index array or a slice."""

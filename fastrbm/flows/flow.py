@@ -124,7 +124,7 @@ class Flow(Module):
 
         def work(block):
             z, log_det, _ = self.bijection._inverse(x[block], _part(context, block))
-            values[block] = _add(self.base.log_prob(z), log_det)
+            values[block] = _add(self.base_log_prob(z), log_det)
 
         on_threads(work, len(x))
         return values[0] if single else values
@@ -184,7 +184,7 @@ class Flow(Module):
             z = latent[block]
             y, log_det, _ = self.bijection._forward(z, _part(context, block))
             x[block] = mark_outside(y, log_det)
-            log_q[block] = _add(self.base.log_prob(z), -log_det)
+            log_q[block] = _add(self.base_log_prob(z), -log_det)
 
         on_threads(work, n)
         return x, log_q
@@ -233,7 +233,7 @@ class Flow(Module):
 
         def work(block):
             z, log_det, tape = self.bijection._inverse(x[block], _part(context, block))
-            total = float(_add(self.base.log_prob(z), log_det).sum(dtype=np.float64))
+            total = float(_add(self.base_log_prob(z), log_det).sum(dtype=np.float64))
             g = self._score(z) * self.dtype.type(-1 / n)
             s = np.full(len(z), -1 / n, self.dtype)
             return total, flatten(self.bijection._inverse_vjp(tape, g, s)[2], self.dtype)
@@ -245,27 +245,32 @@ class Flow(Module):
         """Rows of a block of a gradient, of all n rows where they are wanted whole."""
         return n if whole else GRADIENT_ROWS if self.dim >= LONG_ROW else BLOCK_ROWS
 
+    def base_log_prob(self, z):
+        """The base's log_prob of latent points; ours goes unchecked, as points may be infinite."""
+        return getattr(self.base, "_log_prob", self.base.log_prob)(z)
+
     def _score(self, z):
         """The gradient of the base's log_prob; by fourth-order differences where it has none."""
-        score = getattr(self.base, "score", None)
+        score = getattr(self.base, "_score", getattr(self.base, "score", None))
         if score is not None:
             return score(z)
         gradient = np.empty_like(z)
         step = np.finfo(z.dtype).eps ** 0.2
+        log_prob = self.base.log_prob
         for i in range(self.dim):
             h = np.zeros(self.dim, z.dtype)
             h[i] = step
-            near = self.base.log_prob(z + h) - self.base.log_prob(z - h)
-            far = self.base.log_prob(z + 2 * h) - self.base.log_prob(z - 2 * h)
+            near = log_prob(z + h) - log_prob(z - h)
+            far = log_prob(z + 2 * h) - log_prob(z - 2 * h)
             gradient[:, i] = (8 * near - far) / (12 * step)
         return gradient
 
     def one_context(self, context, n):
         """Return a context that serves all of n draws, checked."""
-        if context is not None and np.ndim(context) != 1:
-            raise ValueError(
-                f"context must have shape ({self.context_dim},), got {np.shape(context)}"
-            )
+        if context is not None and self.context_dim:
+            shape = validation.real_array("context", context).shape
+            if len(shape) != 1:
+                raise ValueError(f"context must have shape ({self.context_dim},), got {shape}")
         return context_rows(context, self.context_dim, n, self.dtype)
 
     def cast(self, dtype):

@@ -18,6 +18,7 @@ import itertools
 
 import numpy as np
 
+from .. import validation
 from .conditioners import MLP
 
 
@@ -45,12 +46,14 @@ class MADE(MLP):
     """
 
     def __init__(self, dim, widths, n_raw, context_dim=0, activation="relu", rng=None):
-        self.dim, self.n_raw, self.context_dim = dim, n_raw, context_dim
+        self.dim = validation.integer("dim", dim, 1)
+        self.n_raw = validation.integer("n_raw", n_raw, 0)
+        self.context_dim = validation.integer("context_dim", context_dim, 0)
         super().__init__(dim + context_dim, widths, n_raw * dim, activation, rng)
         first = 0 if context_dim or dim == 1 else 1
         n_degrees = max(dim - first, 1)
         inputs = np.concatenate([np.arange(1, dim + 1), np.zeros(context_dim, int)])
-        hidden = [first + np.arange(width) * n_degrees // width for width in self.widths]
+        hidden = [first + _spread(width, n_degrees) for width in self.widths]
         outputs = np.tile(np.arange(1, dim + 1), n_raw)
         #: Degrees of the units of each layer, inputs first and outputs last.
         self.degrees = [inputs, *hidden, outputs]
@@ -97,7 +100,7 @@ class MADE(MLP):
     def _transposed(self):
         """Masked matrices (units after, units before); the output's as (dim, n_raw, units)."""
         matrices = [np.ascontiguousarray(self.weights(layer).T) for layer in range(self.n_layers)]
-        last = matrices[-1].reshape(self.n_raw, self.dim, -1)
+        last = matrices[-1].reshape(self.n_raw, self.dim, matrices[-1].shape[1])
         matrices[-1] = np.ascontiguousarray(last.transpose(1, 0, 2))
         return matrices
 
@@ -211,3 +214,14 @@ class MADE(MLP):
         if block.stop > block.start:
             np.matmul(matrix[rows, block].T, above[rows], out=delta[block])
             self.activate_vjp(delta[block], h[block])
+
+
+def _spread(n_units, n_degrees):
+    """Degrees 0 .. n_degrees - 1 over so many units, in order, the last one always among them.
+
+    A unit of the last degree sees all units before it, so that in a layer narrower than the degrees
+    none of those is lost.
+    """
+    if n_units >= n_degrees:
+        return np.arange(n_units) * n_degrees // n_units
+    return n_degrees - 1 - (np.arange(n_units) * (n_degrees - 1) // max(n_units - 1, 1))[::-1]

@@ -276,9 +276,7 @@ class Exp(Nonlinearity):
     """
 
     def _values(self, x):
-        # An overflow would be a point outside the range; the largest number is inside.
-        top = math.log(np.finfo(x.dtype).max)
-        x = np.minimum(x, np.array(top * (1 - 1e-6), x.dtype))
+        x = np.minimum(x, _top(x.dtype))
         return np.exp(x), x, np.ones_like(x)
 
     def inside(self, y):
@@ -339,5 +337,11 @@ class Arcsinh(Nonlinearity):
         return np.arcsinh(x), -np.log(root), -(x / root) / root
 
     def solve(self, y, raw=None):
-        """Return sinh y."""
-        return np.sinh(y)
+        """Return sinh y, at most the largest number."""
+        top = _top(y.dtype)
+        return np.sinh(np.clip(y, -top, top))
+
+
+def _top(dtype):
+    """The largest x whose exponential is a number: beyond it there is no range to be outside of."""
+    return np.array(math.log(np.finfo(dtype).max) * (1 - 1e-6), dtype)

@@ -139,17 +139,52 @@ class Module:
         theta = validation.real_array("theta", theta)
         if theta.shape != (self.n_parameters,):
             raise ValueError(f"theta must have shape ({self.n_parameters},), got {theta.shape}")
-        self.fill(validation.finite("theta", theta))
+        self.fill(validation.finite("theta", to_dtype(theta, self.dtype)))
 
     def fill(self, theta):
         """Set all parameters from the flat array `theta`, which is trusted."""
         scatter(theta, self.parameters.values())
+
+    def snapshot(self):
+        """Return copies of all parameters and state, for `restore`.
+
+        Examples
+        --------
+        >>> from fastrbm.flows import LULinear
+        >>> layer = LULinear(2)
+        >>> before = layer.snapshot()
+        >>> layer.parameters["shift"][:] = 1.0
+        >>> layer.restore(before)
+        >>> layer.parameters["shift"]
+        array([0., 0.])
+        """
+        return [array.copy() for array in (*self.parameters.values(), *self.state.values())]
+
+    def restore(self, snapshot):
+        """Set all parameters and state to what `snapshot` gave."""
+        arrays = (*self.parameters.values(), *self.state.values())
+        for array, copied in zip(arrays, snapshot, strict=True):
+            array[...] = copied
 
     def check_finite(self):
         """Raise a ValueError that names the first parameter or state that is not finite."""
         for kind in ("parameters", "state"):
             for name, array in getattr(self, kind).items():
                 validation.finite(f"{kind[:-1] if kind[-1] == 's' else kind} {name!r}", array)
+
+
+def to_dtype(array, dtype):
+    """Return the array in C order and of `dtype`; what is too large for it becomes infinite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrbm.flows.module import to_dtype
+    >>> to_dtype(np.array([1e300]), np.float32)
+    array([inf], dtype=float32)
+    """
+    with np.errstate(over="ignore"):  # the check for finite numbers that follows has more to say
+        return np.ascontiguousarray(array, dtype)
 
 
 def scatter(theta, arrays):

@@ -48,7 +48,7 @@ def check(flow, unit, optimizers, rng, patience=None, **given):
     if resume is not None:
         if not isinstance(resume, FlowResult):
             raise TypeError(f"resume must be the result of a former run, got {resume!r}")
-        n, unit_then = len(resume.state["theta"]), resume.state["unit"]
+        n, unit_then = len(resume.state["adam"].mean), resume.state["unit"]
         if n != flow.n_parameters or unit_then != unit:
             raise ValueError(
                 f"resume must come from the same kind of run of this flow: it counts {unit_then}s "

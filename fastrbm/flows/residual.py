@@ -25,6 +25,7 @@ import math
 
 import numpy as np
 
+from .. import random
 from .bijection import Bijection
 from .conditioners import MLP, Constant
 from .numerics import sigmoid, softplus
@@ -54,6 +55,8 @@ class Residual(Bijection):
 
     def __init__(self, dim, conditioner=None, rng=None):
         super().__init__(dim, conditioner.n_in if isinstance(conditioner, MLP) else 0)
+        if not isinstance(conditioner, (Constant, MLP, type(None))):
+            raise TypeError(f"conditioner must be a Constant or an MLP, got {conditioner!r}")
         n_raw = self.raw_size(dim)
         if conditioner is None:
             conditioner = Constant(n_raw)
@@ -122,7 +125,7 @@ class Planar(Residual):
     @staticmethod
     def start(dim, rng=None):
         """u = 0, which is the identity; w of length about one; b = 0."""
-        generator = np.random.default_rng(rng)
+        generator = np.random.default_rng(random.key(rng))
         w = generator.standard_normal(dim) / math.sqrt(dim)
         return np.concatenate([np.zeros(dim), w, np.zeros(1)])
 
@@ -134,32 +137,34 @@ class Planar(Residual):
         # Where w = 0 so is m - t: the quotient's limit does not matter, it multiplies w.
         square = np.maximum((w * w).sum(axis=1), np.finfo(raw.dtype).tiny)
         k = (m - t) / square
-        return u, w, b, t, m, square, k, u + k[:, None] * w
+        return u, w, b, t, m, square, k, u + k[:, None] * w, softplus(t + ONE)
 
     def _evaluate(self, x, raw):
         split = self._split(raw)
-        _, w, b, _, m, _, _, v = split
+        _, w, b, _, m, _, _, v, fold = split
         p = np.tanh((x * w).sum(axis=1) + b)
         slope = (1 - p) * (1 + p)
         y = x + v * p[:, None]
-        return y, np.log1p(m * slope), (x, split, p, slope)
+        # det = 1 + m slope, and where m is close to -1 its digits are those of fold = 1 + m.
+        det = p * p + fold * slope
+        return y, _log(m * slope, det), (x, split, p, slope, det)
 
     def _solve(self, y, raw):
-        _, w, b, _, m, _, _, v = self._split(raw)
+        _, w, b, _, m, _, _, v, fold = self._split(raw)
         target = (y * w).sum(axis=1) + b
         m = np.broadcast_to(m, target.shape)
 
         def function(p):
             tanh = np.tanh(p)
-            return p + m * tanh - target, 1 + m * (1 - tanh) * (1 + tanh)
+            return p + m * tanh - target, tanh * tanh + fold * (1 - tanh) * (1 + tanh)
 
         size = np.abs(m)
         p = increasing_root(function, target - size, target + size)
         return y - v * np.tanh(p)[:, None]
 
     def _vjp(self, memory, g, s):
-        x, (u, w, _, t, m, square, k, v), p, slope = memory
-        inner = 1 / (1 + m * slope)
+        x, (u, w, _, t, m, square, k, v, _), p, slope, det = memory
+        inner = 1 / det
         gp = (g * v).sum(axis=1) * slope - 2 * s * m * p * slope * inner
         gx = g + gp[:, None] * w
         gv = g * p[:, None]
@@ -172,8 +177,8 @@ class Planar(Residual):
         return gx, np.concatenate([gu, gw, gp[:, None]], axis=1)
 
     def _transposed_solve(self, memory, h):
-        _, (_, w, _, _, m, _, _, v), _, slope = memory
-        return h - (slope * (h * v).sum(axis=1) / (1 + m * slope))[:, None] * w
+        _, (_, w, *_, v, _), _, slope, det = memory
+        return h - (slope * (h * v).sum(axis=1) / det)[:, None] * w
 
 
 class Radial(Residual):
@@ -200,7 +205,7 @@ class Radial(Residual):
     @staticmethod
     def start(dim, rng=None):
         """b = 0, which is the identity; alpha = 1; c drawn from the standard normal."""
-        centre = np.random.default_rng(rng).standard_normal(dim)
+        centre = np.random.default_rng(random.key(rng)).standard_normal(dim)
         return np.concatenate([centre, [ONE, 0.0]])
 
     def _split(self, raw):
@@ -211,13 +216,17 @@ class Radial(Residual):
 
     def _evaluate(self, x, raw):
         split = self._split(raw)
-        c, _, _, alpha, _, beta = split
+        c, _, _, alpha, gamma, beta = split
         d = x - c
         r = np.sqrt((d * d).sum(axis=1))
         h = 1 / (alpha + r)
-        y = c + (1 + beta * h)[:, None] * d
-        log_det = (self.dim - 1) * np.log1p(beta * h) + np.log1p(alpha * beta * h * h)
-        return y, log_det, (split, d, r, h)
+        # 1 + beta h and 1 + alpha beta h^2 in terms that only add, gamma being alpha + beta.
+        across = (gamma + r) * h
+        along = (r * r + 2 * alpha * r + alpha * gamma) * h * h
+        log_det = _log(alpha * beta * h * h, along)
+        if self.dim > 1:
+            log_det = log_det + (self.dim - 1) * _log(beta * h, across)
+        return c + across[:, None] * d, log_det, (split, d, r, h, across, along)
 
     def _solve(self, y, raw):
         c, _, _, alpha, gamma, _ = self._split(raw)
@@ -231,22 +240,27 @@ class Radial(Residual):
         return c + ratio[:, None] * d
 
     def _vjp(self, memory, g, s):
-        (_, a, b, alpha, _, beta), d, r, h = memory
+        (_, a, b, alpha, _, beta), d, r, h, across, along = memory
         n = self.dim - 1
-        outer, inner = 1 / (1 + beta * h), 1 / (1 + alpha * beta * h * h)
+        outer, inner = 1 / across, 1 / along
         gk = (g * d).sum(axis=1)
         gbeta = gk * h + s * (n * h * outer + alpha * h * h * inner)
         gh = gk * beta + s * (n * beta * outer + 2 * alpha * beta * h * inner)
         galpha = s * beta * h * h * inner - h * h * gh - gbeta
         gr = np.where(r > 0, -h * h * gh / np.where(r > 0, r, 1), 0)  # at the centre: a subgradient
-        gx = (1 + beta * h)[:, None] * g + gr[:, None] * d
+        gx = across[:, None] * g + gr[:, None] * d
         by_sum = gbeta * sigmoid(a + b)
         ga = galpha * sigmoid(a) + by_sum
         return gx, np.concatenate([g - gx, ga[:, None], by_sum[:, None]], axis=1)
 
     def _transposed_solve(self, memory, arrived):
-        (_, _, _, alpha, _, beta), d, r, h = memory
-        k = 1 + beta * h
+        (*_, beta), d, r, h, across, along = memory
         bend = np.where(r > 0, -beta * h * h / np.where(r > 0, r, 1), 0)
-        across = bend * (d * arrived).sum(axis=1) / (1 + alpha * beta * h * h)
-        return (arrived - across[:, None] * d) / k[:, None]
+        share = bend * (d * arrived).sum(axis=1) / along
+        return (arrived - share[:, None] * d) / across[:, None]
+
+
+def _log(excess, whole):
+    """The logarithm of 1 + excess = whole, by the one that has kept its digits."""
+    safe = np.maximum(excess, np.array(-0.5, excess.dtype))
+    return np.where(excess > -0.5, np.log1p(safe), np.log(whole))

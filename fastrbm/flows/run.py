@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from ..errors import DivergenceError, Interrupted
+from ..errors import ConvergenceError, DivergenceError, Interrupted
 from ..progress import progress_bar
 from .adam import Adam, clip, factor
 from .module import scatter
@@ -112,17 +112,12 @@ class Run:
             self.key, self.done, self.earlier = options.key, 0, 0.0
             self.theta = flow.ravel()
             self.adam = Adam(len(self.theta), flow.dtype)
-            self.records, self.best, self.best_theta, self.best_at = (
-                [],
-                math.inf,
-                self.theta.copy(),
-                0,
-            )
+            self.records, self.best, self.best_at = [], math.inf, 0
+            self.best_arrays = flow.snapshot()
             self.save_state()
         else:
             self.state = state
             self.load_state()
-            flow.fill(self.theta)
 
     def save_state(self):
         """Keep all that the rest of the run follows from."""
@@ -130,19 +125,20 @@ class Run:
             "key": self.key,
             "done": self.done,
             "unit": self.unit,
-            "theta": self.theta.copy(),
+            "arrays": self.flow.snapshot(),
             "adam": self.adam.copy(),
             "records": list(self.records),
-            "best": (self.best, self.best_at, self.best_theta),
+            "best": (self.best, self.best_at, self.best_arrays),
             "seconds": self.seconds,
         }
 
     def load_state(self):
         state = self.state
         self.key, self.done, self.earlier = state["key"], state["done"], state["seconds"]
-        self.theta, self.adam = state["theta"].copy(), state["adam"].copy()
+        self.flow.restore(state["arrays"])
+        self.theta, self.adam = self.flow.ravel(), state["adam"].copy()
         self.records = list(state["records"])
-        self.best, self.best_at, self.best_theta = state["best"]
+        self.best, self.best_at, self.best_arrays = state["best"]
 
     @property
     def seconds(self):
@@ -176,16 +172,17 @@ class Run:
         _keep_freed_memory()
         try:
             bar = progress_bar(self.options.progress, self.stretches, self.unit)
-            with bar as self.bar, team(2):
+            # Numbers beyond all bounds end the run by name, not by a warning.
+            with bar as self.bar, team(2), np.errstate(all="ignore"):
                 self.bar.update(self.done)
                 if self.done < self.stretches:
                     body()
         except KeyboardInterrupt as interrupt:
             self.stopped, failure = "interrupted", interrupt
-        except NotFinite as divergence:
+        except (NotFinite, ConvergenceError) as divergence:
             self.stopped, failure = "diverged", divergence
         finally:
-            self.flow.fill(self.best_theta)
+            self.flow.restore(self.best_arrays)
         result = self.result()
         if self.stopped == "interrupted":
             raise Interrupted(
@@ -208,7 +205,7 @@ class Run:
         self.done += 1
         self.records.append(record)
         if value < self.best:
-            self.best, self.best_at, self.best_theta = value, self.done, self.theta.copy()
+            self.best, self.best_at, self.best_arrays = value, self.done, self.flow.snapshot()
         self.bar.set_postfix({self.monitor: f"{value:.4g}"})
         self.bar.update()
         options = self.options

@@ -23,6 +23,7 @@ def save(path, flow):
     Traceback (most recent call last):
     IsADirectoryError: cannot write '/': it is a directory
     """
+    flow.check_finite()
     arrays = {f"parameters/{name}": array for name, array in flow.parameters.items()}
     arrays |= {f"state/{name}": array for name, array in flow.state.items()}
     header = {"flow": _encode(flow), "dtype": str(flow.dtype)}
@@ -56,6 +57,8 @@ def load(path):
     """
     header, arrays = files.read_archive(path, FORMAT, VERSION)
     try:
+        if header["flow"]["class"] != "Flow":
+            raise ValueError(f"it holds {header['flow']['class']!r}, not a Flow")
         flow = _decode(header["flow"])
         flow = flow.cast(validation.model_dtype("dtype", header["dtype"]))
         for kind in ("parameters", "state"):

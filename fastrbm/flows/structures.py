@@ -41,6 +41,8 @@ class Elementwise(Bijection):
     def __init__(self, dim, map, conditioner=None):
         _check_map(map)
         super().__init__(dim, conditioner.n_in if isinstance(conditioner, MLP) else 0)
+        if not isinstance(conditioner, (Constant, MLP, type(None))):
+            raise TypeError(f"conditioner must be a Constant or an MLP, got {conditioner!r}")
         self.map = map
         self.conditioner = Constant(map.n_raw * dim) if conditioner is None else conditioner
         if self.conditioner.n_out != map.n_raw * dim:
@@ -77,7 +79,9 @@ class Elementwise(Bijection):
 
     def _back(self, back, tape, g, s):
         g, graw = back(tape[0], g, s[:, None])
-        gcontext, grads = self.conditioner._vjp(tape[1], graw.reshape(len(g), -1))
+        gcontext, grads = self.conditioner._vjp(
+            tape[1], graw.reshape(len(g), self.conditioner.n_out)
+        )
         return g, gcontext, grads
 
 
@@ -160,7 +164,7 @@ class Coupling(Bijection):
 
     def _back(self, back, tape, g, s):
         moved, graw = back(tape[0], g[:, self.moved], s[:, None])
-        inputs, grads = self.conditioner._vjp(tape[1], graw.reshape(len(g), -1))
+        inputs, grads = self.conditioner._vjp(tape[1], graw.reshape(len(g), self.conditioner.n_out))
         total = np.empty_like(g)
         np.add(g[:, self.kept], inputs[:, : self.n_kept], out=inputs[:, : self.n_kept])
         total[:, self.kept], total[:, self.moved] = inputs[:, : self.n_kept], moved
@@ -216,7 +220,7 @@ class Autoregressive(Bijection):
 
     def _forward_vjp(self, tape, g, s):
         gx, graw = self.map.forward_vjp(tape[0], g, s[:, None])
-        inputs, grads = self.made._vjp(tape[1], graw.reshape(len(g), -1))
+        inputs, grads = self.made._vjp(tape[1], graw.reshape(len(g), self.made.n_out))
         gx += inputs[:, : self.dim]
         return gx, inputs[:, self.dim :] if self.context_dim else None, grads
 
@@ -261,7 +265,7 @@ def half_mask(dim):
     >>> half_mask(4)
     array([ True,  True, False, False])
     """
-    return np.arange(dim) < dim // 2
+    return np.arange(validation.integer("dim", dim, 1)) < dim // 2
 
 
 def checkerboard_mask(dim, shape=None):
@@ -280,6 +284,7 @@ def checkerboard_mask(dim, shape=None):
     array([[1, 0, 1],
            [0, 1, 0]])
     """
+    validation.integer("dim", dim, 1)
     shape = (dim,) if shape is None else tuple(shape)
     if int(np.prod(shape)) != dim:
         raise ValueError(f"shape must have {dim} entries, got {shape}")

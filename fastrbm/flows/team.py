@@ -11,6 +11,8 @@ import contextlib
 import contextvars
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+
 from ..blas import one_blas_thread
 
 #: Rows of a block: a layer's work of 64 units stays in the second-level cache.
@@ -41,8 +43,11 @@ class Team:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.n_threads - 1, "fastrbm-flows")
 
+        floating = np.geterr()  # a thread begins with NumPy's own
+
         def share(first):
-            return [function(item) for item in items[first::n]]
+            with np.errstate(**floating):
+                return [function(item) for item in items[first::n]]
 
         others = [self._pool.submit(share, first) for first in range(1, n)]
         try:
