@@ -671,6 +671,18 @@ def test_rates_that_are_far_too_high(name, rate):
     assert math.isfinite(flow.nll(bent(120)))
 
 
+def test_rates_that_are_far_too_high_on_threads():
+    """What NumPy would warn of is as quiet there."""
+    x = correlated(600, 20)
+    for name in ("real_nvp", "maf"):
+        flow = small(name, dim=20)
+        with warnings.catch_warnings(), threadpool_limits(2, user_api="blas"):
+            warnings.simplefilter("error")
+            with contextlib.suppress(DivergenceError):
+                flow.fit(x, n_epochs=4, batch_size=600, learning_rate=1e200, rng=1)
+        assert math.isfinite(flow.nll(x))
+
+
 @pytest.mark.parametrize("part", [0, 1])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_energies_that_are_not_finite(part, value):
