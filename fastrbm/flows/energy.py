@@ -119,6 +119,8 @@ class Descent:
                 objective, gradient, log_weight = self.step(generator, beta)
                 norms += run.update(objective, gradient)
                 log_weights.append(log_weight)
+            if not self.is_sane(generator):
+                raise NotFinite  # the objective is of the weights before the last update
             record = self.record(np.concatenate(log_weights))
             record |= {"learning_rate": rate, "gradient_norm": norms / (last - first)}
             if not run.report({"step": last, **record, "seconds": time.perf_counter() - start}):
@@ -150,6 +152,12 @@ class Descent:
 
         first, *others = on_threads(back, n, size)
         return objective, sum(others, start=first), values - log_q
+
+    def is_sane(self, generator):
+        """Whether draws and their densities are finite."""
+        z = np.ascontiguousarray(self.flow.base.sample(self.batch_size, generator), self.flow.dtype)
+        x, log_det, _ = self.flow.bijection._forward(z, self.context)
+        return np.isfinite(x).all() and np.isfinite(log_det).all()
 
     def target(self, x):
         """Values and gradients of the log-density, of the right shapes and finite."""

@@ -17,6 +17,8 @@ from .run import NotFinite, Run
 OPTIMIZERS = ("adam", "lbfgs")
 #: The largest gradient component at which L-BFGS has converged, and the steps it remembers.
 GRADIENT_TOLERANCE, MEMORY = 1e-8, 20
+#: Rows that are looked at after an epoch, to see that its last update has not left all bounds.
+PROBE_ROWS = 256
 
 
 def fit(
@@ -228,6 +230,9 @@ class Fitting:
         """The entry of history, with the nll of held-out rows."""
         if self.batch_norms:
             self.flow.bijection._adapt(self.data.x, self.data.context, inverse=True)
+        probe = self.data.take(slice(0, PROBE_ROWS))
+        if not np.isfinite(self.flow._log_prob(probe.x, probe.context)).all():
+            raise NotFinite  # the epoch's nll is of the weights before its last update
         record = {"epoch": self.run.done + 1, "nll": nll}
         if self.held_out is not None:
             record["validation_nll"] = self.flow.nll(self.held_out.x, self.held_out.context)

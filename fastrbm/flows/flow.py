@@ -120,6 +120,11 @@ class Flow(Module):
         x, single = rows("x", x, self.dim, self.dtype)
         context = context_rows(context, self.context_dim, len(x), self.dtype)
         self.check_finite()
+        values = self._log_prob(x, context)
+        return values[0] if single else values
+
+    def _log_prob(self, x, context):
+        """As `log_prob`, on rows that are checked."""
         values = np.empty(len(x), self.dtype)
 
         def work(block):
@@ -127,7 +132,7 @@ class Flow(Module):
             values[block] = _add(self.base_log_prob(z), log_det)
 
         on_threads(work, len(x))
-        return values[0] if single else values
+        return values
 
     def nll(self, x, context=None):
         """Return the mean of -log_prob over rows, a float; NaN for no rows.
