@@ -101,6 +101,7 @@ def fill(module, seed=0):
     for name, array in (module.parameters | module.state).items():
         kind = name.rpartition(".")[2]
         value = generator.standard_normal(array.shape) * 0.5
+        value += np.copysign(0.02, value)  # a bounded log-scale has a kink at zero, for all rows
         if kind == "set":
             value = np.ones(array.shape)
         elif kind == "factor":
@@ -173,16 +174,10 @@ def spline():
 
 
 def mixed(dim):
-    """A chain of different kinds, inverted ones and a chain among them."""
+    """A chain of different kinds, inverted ones and chains among them."""
     inner = flows.Chain([flows.LULinear(dim), flows.Invert(flows.Planar(dim, rng=8))])
-    return flows.Chain(
-        [
-            flows.ActNorm(dim),
-            inner,
-            flows.Invert(inner_radial(dim)),
-            flows.Elementwise(dim, flows.Tanh()),
-        ]
-    )
+    first = flows.Elementwise(dim, flows.Arcsinh())
+    return flows.Chain([first, flows.ActNorm(dim), inner, flows.Invert(inner_radial(dim))])
 
 
 def inner_radial(dim):
@@ -201,7 +196,7 @@ CONSTRUCTORS = {
     "real_nvp-batchnorm": constructed(flows.real_nvp, kinks=True, normalization="batchnorm"),
     # Scales that are exponentials of linear functions make tails that fall off slowly.
     "real_nvp-linear": constructed(
-        flows.real_nvp, kinks=True, chart="heavy", n_hidden=0, normalization="actnorm"
+        flows.real_nvp, kinks=True, chart="heavy", depth=1, n_hidden=0, normalization="actnorm"
     ),
     "maf": constructed(flows.maf, kinks=True),
     "maf-tanh": constructed(flows.maf, activation="tanh"),
@@ -242,7 +237,7 @@ LAYERS = {
     "Autoregressive-Affine": autoregressive(flows.Affine),
     "Autoregressive-Shift": autoregressive(flows.Shift, (9, 6), "relu"),
     "Autoregressive-RationalQuadratic": autoregressive(spline, (6, 6), kinks=True),
-    "Chain": layer(mixed, onto=False, chart="tanh"),
+    "Chain": layer(mixed),
 }
 
 
@@ -260,9 +255,8 @@ def inverted(case):
 
 INVERTED = {f"Invert-{name}": inverted(case) for name, case in LAYERS.items()}
 # The inverse of arcsinh makes a normal number one whose logarithm is nearly so.
-INVERTED["Invert-Elementwise-Arcsinh"] = dataclasses.replace(
-    INVERTED["Invert-Elementwise-Arcsinh"], chart="heavy"
-)
+for name in ("Invert-Elementwise-Arcsinh", "Invert-Chain"):
+    INVERTED[name] = dataclasses.replace(INVERTED[name], chart="heavy")
 CASES = CONSTRUCTORS | LAYERS | INVERTED
 #: name -> (case, dim, context_dim), for every dim and context_dim that a case has.
 SETTINGS = {
@@ -337,7 +331,8 @@ def relative(found, expected):
 
 
 def within(error, tolerance):
-    """Assert error <= tolerance (NaN is not), and return the error."""
+    """Assert that an error, or each of several, is <= tolerance (NaN is not); return the worst."""
+    error = float(np.max(error))
     assert error <= tolerance, f"{error:.3g} > {tolerance:.3g}"
     return error
 
@@ -345,22 +340,22 @@ def within(error, tolerance):
 OTHER = {"forward": "inverse", "inverse": "forward"}
 
 
-def round_trip(s, tolerance=1e-9):
+def round_trip(s, tolerance=1e-11):
     """Each direction undoes the other."""
     errors = []
     for side, points in s.sides:
         back = s.call(OTHER[side], s.call(side, points)[0])[0]
         errors.append(relative(back, points))
-    return within(max(errors), tolerance)
+    return within(errors, tolerance)
 
 
-def log_dets_cancel(s, tolerance=1e-9):
+def log_dets_cancel(s, tolerance=1e-11):
     """log|det| of the map and of its inverse sum to zero at points that belong together."""
     errors = []
     for side, points in s.sides:
         image, log_det = s.call(side, points)
         errors.append(relative(log_det + s.call(OTHER[side], image)[1], np.zeros(len(points))))
-    return within(max(errors), tolerance)
+    return within(errors, tolerance)
 
 
 def jacobians(s, side, points):
@@ -372,14 +367,16 @@ def jacobians(s, side, points):
     return np.stack(rows, axis=1)
 
 
-def log_det_is_of_the_jacobian(s, tolerance=1e-9):
-    """The Jacobian is that of differences of values, and its slogdet is the log-determinant."""
-    worst = 0.0
+def log_det_is_of_the_jacobian(s, tolerance=1e-11, numeric_tolerance=1e-8):
+    """The Jacobian is that of differences of values, and its slogdet is the log-determinant.
+
+    So is, with the digits that differences have, the slogdet of the differences themselves.
+    """
+    errors = []
     for side, points in s.sides:
-        dim = points.shape[1]
-        found = jacobians(s, side, points)
-        numeric = np.empty_like(found)
-        smooth = np.ones(len(points), bool)
+        n, dim = points.shape
+        found, numeric = jacobians(s, side, points), np.empty((n, dim, dim))
+        smooth = np.ones(n, bool)
         for j, unit in enumerate(np.eye(dim)):
             column = Differences(
                 lambda t, side=side, points=points, unit=unit: s.call(side, points + t * unit)[0]
@@ -387,11 +384,11 @@ def log_det_is_of_the_jacobian(s, tolerance=1e-9):
             numeric[:, :, j] = column.slope
             smooth &= column.smooth
         assert smooth.mean() >= 0.4, "too few rows away from kinks"
-        within(relative(found[smooth], numeric[smooth]), 10 * tolerance)
         log_det = s.call(side, points)[1]
-        worst = max(worst, relative(np.linalg.slogdet(found)[1], log_det))
-        within(relative(np.linalg.slogdet(numeric)[1][smooth], log_det[smooth]), 1e3 * tolerance)
-    return within(worst, tolerance)
+        within(relative(found[smooth], numeric[smooth]), numeric_tolerance)
+        within(relative(np.linalg.slogdet(numeric)[1][smooth], log_det[smooth]), numeric_tolerance)
+        errors.append(relative(np.linalg.slogdet(found)[1], log_det))
+    return within(errors, tolerance)
 
 
 def well_conditioned(s, most=1e5):
@@ -493,7 +490,7 @@ def vjps_are_linear(s, tolerance=1e-12):
         for a, b, c in zip(one, other, both, strict=True):
             scale = max(1, np.abs(a).max(initial=0), np.abs(b).max(initial=0))
             errors.append(relative((c - (2 * a - b)) / scale, np.zeros(c.shape)))
-    return within(max(errors), tolerance)
+    return within(errors, tolerance)
 
 
 def gradients(s, tape, u, w):
@@ -521,7 +518,7 @@ def gradients_of_there_and_back(s, tolerance=1e-8):
         for a, b in zip(first[1:], last[1:], strict=True):
             size = max(1, np.abs(a).max(initial=0))
             errors.append(relative((a + b) / size, np.zeros(a.shape)))
-    return within(max(errors), tolerance)
+    return within(errors, tolerance)
 
 
 # ------------------------------------------------------------------------ properties of the calling
@@ -591,20 +588,20 @@ def single_precision(s, tolerance=2e-4):
     narrow = dataclasses.replace(s, bijection=s.bijection.astype("float32"))
     assert s.bijection.dtype == np.float64
     assert narrow.bijection.ravel().dtype == np.float32
-    error = 0.0
+    errors = []
     for side, points in s.sides:
         wide, log_det, tape = s.tape(side, points)
         found = narrow.tape(side, points)  # converted
         assert found[0].dtype == found[1].dtype == np.float32
-        error = max(error, relative(found[0], wide), relative(found[1], log_det))
+        errors += [relative(found[0], wide), relative(found[1], log_det)]
         for array, expected in zip(
             gradients(narrow, found[2], u, w), gradients(s, tape, u, w), strict=True
         ):
             assert array.dtype == np.float32
             scale = max(1, np.abs(expected).max(initial=0))
-            error = max(error, 0.1 * relative(array / scale, expected / scale))
+            errors.append(0.1 * relative(array / scale, expected / scale))
         assert s.call(side, points.astype(np.float32))[0].dtype == np.float64
-    return within(error, tolerance)
+    return within(errors, tolerance)
 
 
 # -------------------------------------------------------------------------- properties of densities
@@ -728,6 +725,8 @@ def cells_hold_their_share(flow, context=None, n=20_000, cells=6, points=60):
     shares = shares.sum(axis=tuple(range(1, 2 * flow.dim, 2))).ravel()
     counts = np.histogramdd(draws, bins=inner)[0].ravel()
     assert ((draws < low) | (draws > high)).any(axis=1).mean() < 0.2
+    often = n * shares >= 5  # all other cells, and what is outside, count as one
+    counts, shares = counts[often], shares[often]
     counts, shares = np.append(counts, n - counts.sum()), np.append(shares, 1 - shares.sum())
     assert stats.chisquare(counts, n * shares).pvalue > 1e-6
 

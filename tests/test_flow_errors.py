@@ -379,9 +379,9 @@ def test_empty_batches_are_allowed():
             assert math.isnan(flow.nll(none))
             with pytest.raises(ValueError, match="x must have at least one row"):
                 flow.nll_and_grad(none)
-            with pytest.raises(ValueError, match="X must not be empty"):
+            with pytest.raises(ValueError, match=r"^X must .*got \(0, 2\)"):
                 flow.fit(none)
-    with pytest.raises(ValueError, match="validation_data must not be empty"):
+    with pytest.raises(ValueError, match=r"^validation_data must .*got \(0, 2\)"):
         flow.fit(X, validation_data=none)
     conditional = small(context_dim=3)
     assert conditional.log_prob(none, np.empty((0, 3))).shape == (0,)
@@ -401,7 +401,7 @@ def test_constant_columns():
     before = bits(flow)
     with pytest.raises(ValueError, match="X must vary in every column: column 1 is 3 in every row"):
         flow.fit(constant)
-    with pytest.raises(ValueError, match="X must vary in every column"):
+    with pytest.raises(ValueError, match=r"^X must"):
         flow.fit(X[:1])  # one row does not vary either
     assert bits(flow) == before
 
@@ -497,12 +497,12 @@ def test_bad_answers_of_callbacks(answer):
 
 def test_results_of_other_runs_are_not_resumed():
     result = small().fit(X, n_epochs=1)
-    with pytest.raises(ValueError, match="resume must come from the same kind of run"):
+    with pytest.raises(ValueError, match=r"^resume must come from"):
         small(width=5).fit(X, resume=result)
-    with pytest.raises(ValueError, match="resume must come from the same kind of run"):
+    with pytest.raises(ValueError, match=r"^resume must come from"):
         small().fit_energy(quadratic, resume=result)
     energy = small().fit_energy(quadratic, n_steps=1, batch_size=5)
-    with pytest.raises(ValueError, match="resume must come from the same kind of run"):
+    with pytest.raises(ValueError, match=r"^resume must come from"):
         small().fit(X, resume=energy)
 
 

@@ -362,7 +362,6 @@ def test_a_flow_that_overfits_ends_with_its_best(normalization):
     assert len(curve) == best + 15 == len(thetas)
     assert curve.argmin() + 1 == best
     assert curve[-1] > curve.min() + 0.05  # it did overfit
-    assert result.history["nll"][-1] < result.history["nll"][best - 1]
     np.testing.assert_array_equal(flow.ravel(), thetas[best - 1])
     assert flow.nll(held_out) == pytest.approx(curve.min(), rel=1e-13)
 

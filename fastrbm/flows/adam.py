@@ -87,11 +87,11 @@ def factor(schedule, fraction):
     Examples
     --------
     >>> from fastrbm.flows.adam import factor
-    >>> factor("cosine", 0.5), factor("linear", 0.25), factor(lambda fraction: 2.0, 0.1)
-    (0.5, 0.75, 2.0)
+    >>> factor("cosine", 0.0), factor("linear", 0.25), factor(lambda fraction: 2.0, 0.1)
+    (1.0, 0.75, 2.0)
     """
     if callable(schedule):
         return schedule(fraction)
     if schedule == "cosine":
-        return round(0.5 * (1 + math.cos(math.pi * fraction)), 15)
+        return 0.5 * (1 + math.cos(math.pi * fraction))
     return 1 - fraction if schedule == "linear" else 1.0

@@ -29,6 +29,7 @@ import numpy as np
 
 from .. import validation
 from .module import Module, to_dtype
+from .team import on_threads, team
 
 
 class Tape:
@@ -116,14 +117,21 @@ class Bijection(Module):
         x, single = rows(name, x, self.dim, self.dtype)
         context = context_rows(context, self.context_dim, len(x), self.dtype)
         self.check_finite()
-        y, log_det, memory = (self._inverse if inverse else self._forward)(x, context)
+        with team(1, self, len(x)):
+            y, log_det, memory = (self._inverse if inverse else self._forward)(x, context)
         y = mark_outside(y, log_det)
         tape = Tape(self, inverse, y.shape[single:], memory)
         return (y[0], log_det[0], tape) if single else (y, log_det, tape)
 
     def _adapt(self, x, context, inverse):
         """Show the layer the training set, and return where it sends it (normalization.py)."""
-        return (self._inverse if inverse else self._forward)(x, context)[0]
+        run, image = self._inverse if inverse else self._forward, np.empty_like(x)
+
+        def work(block):
+            image[block] = run(x[block], None if context is None else context[block])[0]
+
+        on_threads(work, len(x), module=self)
+        return image
 
     def backward(self, tape, grad, grad_log_det):
         """Return the vector-Jacobian products of a recorded call.
@@ -164,7 +172,8 @@ class Bijection(Module):
             )
         grad_log_det = self._cotangent("grad_log_det", grad_log_det, tape.shape[:-1]).reshape(-1)
         vjp = self._inverse_vjp if tape.inverse else self._forward_vjp
-        grad, grad_context, grads = vjp(tape.memory, grad, grad_log_det)
+        with team(1, self, len(grad)):
+            grad, grad_context, grads = vjp(tape.memory, grad, grad_log_det)
         if len(tape.shape) == 1:
             grad, grad_context = grad[0], None if grad_context is None else grad_context[0]
         return grad, grad_context, dict(zip(self.parameters, grads, strict=True))
@@ -207,6 +216,7 @@ class Chain(Bijection):
                 f"context_dims {sorted(contexts)}, dtypes {sorted(map(str, types))}"
             )
         parts = [part for layer in self.layers for part in layer.modules()]
+        parts = [part for part in parts if part.own_parameters or part.own_state]
         if len(set(map(id, parts))) < len(parts):
             raise ValueError("layers must be distinct objects: one object would be trained twice")
         super().__init__(dims[0], max(contexts, default=0))

@@ -294,9 +294,9 @@ class _Common:
 
     def between(self, layers, normalization):
         """The layers with a normalisation after each that has parameters."""
-        validation.choice("normalization", normalization or "none", ("none", *_NORMALIZATIONS))
         if normalization is None:
             return layers
+        validation.choice("normalization", normalization, tuple(_NORMALIZATIONS))
         kind = _NORMALIZATIONS[normalization]
         return [
             part

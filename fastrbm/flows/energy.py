@@ -87,7 +87,7 @@ def fit_energy(
         if not callable(value) and (needed or value is not None):
             raise TypeError(f"{name} must be callable, got {value!r}")
     options = checked.check(
-        flow, "step", OPTIMIZERS, rng, learning_rate=learning_rate, optimizer=optimizer,
+        OPTIMIZERS, rng, learning_rate=learning_rate, optimizer=optimizer,
         schedule=schedule, max_norm=max_norm, callback=callback, resume=resume, progress=progress,
     )  # fmt: skip
     context = flow.one_context(context, batch_size)
@@ -133,7 +133,7 @@ class Descent:
     def step(self, generator, beta):
         """Objective, gradient and the logarithms of the importance weights p / q."""
         flow, n, size = self.flow, self.batch_size, self.flow.gradient_rows(self.batch_size)
-        z = np.ascontiguousarray(flow.base.sample(n, generator), flow.dtype)
+        z = flow.base_sample(n, generator)
 
         def forward(block):
             context = None if self.context is None else self.context[block]
@@ -155,7 +155,7 @@ class Descent:
 
     def is_sane(self, generator):
         """Whether draws and their densities are finite."""
-        z = np.ascontiguousarray(self.flow.base.sample(self.batch_size, generator), self.flow.dtype)
+        z = self.flow.base_sample(self.batch_size, generator)
         x, log_det, _ = self.flow.bijection._forward(z, self.context)
         return np.isfinite(x).all() and np.isfinite(log_det).all()
 

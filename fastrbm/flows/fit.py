@@ -94,7 +94,7 @@ def fit(
     n_epochs = validation.integer("n_epochs", n_epochs, 0)
     batch_size = validation.integer("batch_size", batch_size, 1)
     options = checked.check(
-        flow, "epoch", OPTIMIZERS, rng, patience, learning_rate=learning_rate, optimizer=optimizer,
+        OPTIMIZERS, rng, patience, learning_rate=learning_rate, optimizer=optimizer,
         schedule=schedule, max_norm=max_norm, callback=callback, resume=resume, progress=progress,
     )  # fmt: skip
     data = Rows.checked(flow, "X", X, "context", context)
@@ -108,12 +108,17 @@ def fit(
     check_varies(data.x)
     flow.check_finite()
     before = flow.snapshot()
-    if resume is None:
-        flow.bijection._adapt(data.x, data.context, inverse=True)
-    for name, part in (("X", data), ("validation_data", held_out)):
-        if part is not None and np.isinf(flow.log_prob(part.x, part.context)).any():
-            flow.restore(before)
-            raise ValueError(f"{name} must be inside the support of the flow: some rows are not")
+    try:
+        if resume is None:
+            flow.bijection._adapt(data.x, data.context, inverse=True)
+        for name, part in (("X", data), ("validation_data", held_out)):
+            if part is not None and np.isinf(flow.log_prob(part.x, part.context)).any():
+                raise ValueError(
+                    f"{name} must be inside the support of the flow: some rows are not"
+                )
+    except BaseException:
+        flow.restore(before)
+        raise
     fitting = Fitting(flow, data, held_out, batch_size)
     updates = n_epochs * fitting.n_batches
     monitor = "nll" if held_out is None else "validation_nll"
@@ -130,7 +135,12 @@ class Rows:
     @classmethod
     def checked(cls, flow, name, x, context_name, context):
         """Rows from the arguments of a call, at least one."""
-        x = rows(name, validation.table(name, x, flow.dim), flow.dim, flow.dtype)[0]
+        x = validation.real_array(name, x)
+        if x.ndim != 2 or x.shape[1] != flow.dim:
+            raise ValueError(f"{name} must have shape (n, {flow.dim}), got {x.shape}")
+        if not len(x):
+            raise ValueError(f"{name} must not be empty, got {x.shape}")
+        x, _ = rows(name, x, flow.dim, flow.dtype)
         return cls(x, context_rows(context, flow.context_dim, len(x), flow.dtype, context_name))
 
     def take(self, index):
@@ -223,13 +233,15 @@ class Fitting:
         found = minimize(
             evaluate, theta, jac=True, method="L-BFGS-B", callback=accept, options=options
         )
-        if run.stopped == "finished" and run.done < run.stretches and found.status in (0, 2):
-            run.stopped = "converged"
+        if run.stopped == "finished" and run.done < run.stretches:
+            run.stopped = "converged" if found.status == 0 else "stalled"
 
     def record(self, nll, norm, rate, start):
         """The entry of history, with the nll of held-out rows."""
         if self.batch_norms:
             self.flow.bijection._adapt(self.data.x, self.data.context, inverse=True)
+            # What mini-batches gave is of their own statistics, and no log-likelihood.
+            nll = float(-self.flow._log_prob(self.data.x, self.data.context).mean(dtype=float))
         probe = self.data.take(slice(0, PROBE_ROWS))
         if not np.isfinite(self.flow._log_prob(probe.x, probe.context)).all():
             raise NotFinite  # the epoch's nll is of the weights before its last update

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import random, validation
 from . import energy, fit, store
-from .bases import Normal
+from .bases import Base, Normal
 from .bijection import Bijection, context_rows, mark_outside, rows
 from .module import Module, flatten
 from .team import BLOCK_ROWS, on_threads
@@ -131,7 +131,7 @@ class Flow(Module):
             z, log_det, _ = self.bijection._inverse(x[block], _part(context, block))
             values[block] = _add(self.base_log_prob(z), log_det)
 
-        on_threads(work, len(x))
+        on_threads(work, len(x), module=self)
         return values
 
     def nll(self, x, context=None):
@@ -183,7 +183,7 @@ class Flow(Module):
         generator = np.random.default_rng(random.key(rng))
         self.check_finite()
         x, log_q = np.empty((n, self.dim), self.dtype), np.empty(n, self.dtype)
-        latent = np.ascontiguousarray(self.base.sample(n, generator), self.dtype)
+        latent = self.base_sample(n, generator)
 
         def work(block):
             z = latent[block]
@@ -191,7 +191,7 @@ class Flow(Module):
             x[block] = mark_outside(y, log_det)
             log_q[block] = _add(self.base_log_prob(z), -log_det)
 
-        on_threads(work, n)
+        on_threads(work, n, module=self)
         return x, log_q
 
     def nll_and_grad(self, x, context=None):
@@ -243,7 +243,9 @@ class Flow(Module):
             s = np.full(len(z), -1 / n, self.dtype)
             return total, flatten(self.bijection._inverse_vjp(tape, g, s)[2], self.dtype)
 
-        totals, gradients = zip(*on_threads(work, n, self.gradient_rows(n, whole)), strict=True)
+        totals, gradients = zip(
+            *on_threads(work, n, self.gradient_rows(n, whole), self), strict=True
+        )
         return -sum(totals) / n, sum(gradients[1:], start=gradients[0])
 
     def gradient_rows(self, n, whole=False):
@@ -252,16 +254,24 @@ class Flow(Module):
 
     def base_log_prob(self, z):
         """The base's log_prob of latent points; ours goes unchecked, as points may be infinite."""
-        return getattr(self.base, "_log_prob", self.base.log_prob)(z)
+        if isinstance(self.base, Base):
+            return self.base._log_prob(z)
+        return _of_base("log_prob", self.base.log_prob(z), (len(z),))
+
+    def base_sample(self, n, generator):
+        """n latent points of the base, in the flow's dtype."""
+        z = _of_base("sample", self.base.sample(n, generator), (n, self.dim))
+        return np.ascontiguousarray(z, self.dtype)
 
     def _score(self, z):
         """The gradient of the base's log_prob; by fourth-order differences where it has none."""
-        score = getattr(self.base, "_score", getattr(self.base, "score", None))
-        if score is not None:
-            return score(z)
+        if isinstance(self.base, Base):
+            return self.base._score(z)
+        if hasattr(self.base, "score"):
+            return _of_base("score", self.base.score(z), z.shape)
         gradient = np.empty_like(z)
         step = np.finfo(z.dtype).eps ** 0.2
-        log_prob = self.base.log_prob
+        log_prob = self.base_log_prob
         for i in range(self.dim):
             h = np.zeros(self.dim, z.dtype)
             h[i] = step
@@ -281,7 +291,7 @@ class Flow(Module):
     def cast(self, dtype):
         """Bring all arrays to `dtype` in place, and return the flow."""
         self.bijection.cast(dtype)
-        self.dtype = dtype
+        self.dtype = self.bijection.dtype
         return self
 
     def save(self, path):
@@ -305,15 +315,16 @@ class Flow(Module):
         """
         store.save(path, self)
 
-    def fit(self, X, **options):
-        return fit.fit(self, X, **options)
-
-    def fit_energy(self, log_density, **options):
-        return energy.fit_energy(self, log_density, **options)
+    fit = fit.fit
+    fit_energy = energy.fit_energy
 
 
-Flow.fit.__doc__ = fit.fit.__doc__
-Flow.fit_energy.__doc__ = energy.fit_energy.__doc__
+def _of_base(name, value, shape):
+    """What a base of the user's own returns, if it has the shape that it must have."""
+    value = np.asarray(value)
+    if value.shape != shape:
+        raise ValueError(f"base.{name} must return shape {shape}, got {value.shape}")
+    return value
 
 
 def _part(context, block):
@@ -322,6 +333,8 @@ def _part(context, block):
 
 def _add(log_prob, log_det):
     """Their sum, -inf where either is: never NaN."""
-    outside = (log_prob == -np.inf) | (log_det == -np.inf)
     with np.errstate(invalid="ignore"):
-        return np.where(outside, log_det.dtype.type(-np.inf), log_prob + log_det)
+        total = log_prob + log_det
+    # NaN comes of points so far out that products of infinities and zeros meet on their way.
+    outside = (log_prob == -np.inf) | (log_det == -np.inf) | np.isnan(total)
+    return np.where(outside, log_det.dtype.type(-np.inf), total)

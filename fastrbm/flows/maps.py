@@ -265,7 +265,7 @@ class Softplus(Nonlinearity):
 
 
 class Exp(Nonlinearity):
-    """y = e^x, onto (0, inf).
+    """y = e^x, onto (0, inf), at most the largest number.
 
     Examples
     --------

@@ -36,7 +36,13 @@ class Module:
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
-        Module.classes[cls.__name__] = cls
+        Module.classes[cls.class_name()] = cls
+
+    @classmethod
+    def class_name(cls):
+        """The name in files: with its module where it is not one of this package."""
+        ours = cls.__module__.startswith(__package__ + ".")
+        return cls.__name__ if ours else f"{cls.__module__}.{cls.__qualname__}"
 
     def __init__(self):
         self.own_parameters, self.own_state, self.children = {}, {}, {}
@@ -93,10 +99,11 @@ class Module:
         >>> LULinear(3).astype("float32").parameters["shift"].dtype
         dtype('float32')
         """
-        return copy.deepcopy(self).cast(validation.model_dtype("dtype", dtype))
+        return copy.deepcopy(self).cast(dtype)
 
     def cast(self, dtype):
         """Bring all arrays to `dtype` in place, and return the module."""
+        dtype = validation.model_dtype("dtype", dtype)
         for module in self.modules():
             module.dtype = dtype
             for arrays in (module.own_parameters, module.own_state):
@@ -168,7 +175,10 @@ class Module:
 
     def check_finite(self):
         """Raise a ValueError that names the first parameter or state that is not finite."""
-        for kind in ("parameters", "state"):
+        own = ((module.own_parameters, module.own_state) for module in self.modules())
+        if all(np.isfinite(array).all() for pair in own for d in pair for array in d.values()):
+            return
+        for kind in ("parameters", "state"):  # their names cost more than the check
             for name, array in getattr(self, kind).items():
                 validation.finite(f"{kind[:-1] if kind[-1] == 's' else kind} {name!r}", array)
 

@@ -227,8 +227,13 @@ class BatchNorm(Bijection):
 
 def _moments(x):
     """Means and standard deviations of columns, in double precision, none of them zero."""
-    mean, deviation = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
-    check_varies(x)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, deviation = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
+    bad = np.flatnonzero(~((deviation > 0) & np.isfinite(deviation)))
+    if len(bad):
+        raise ValueError(
+            f"X must be scaled: the deviation of column {bad[0]} is {deviation[bad[0]]:g}"
+        )
     return mean, deviation
 
 
@@ -243,6 +248,8 @@ def check_varies(x):
     Traceback (most recent call last):
     ValueError: X must vary in every column: column 0 is 1 in every row; leave it out
     """
+    if len(x) < 2:
+        raise ValueError(f"X must vary in every column: two rows are needed, got {len(x)}")
     constant = np.flatnonzero((x == x[:1]).all(axis=0))
     if len(constant):
         first = int(constant[0])

@@ -22,7 +22,7 @@ class Options:
     patience: int | None = None
 
 
-def check(flow, unit, optimizers, rng, patience=None, **given):
+def check(optimizers, rng, patience=None, **given):
     """Return `Options`, or raise one error that names the argument.
 
     Examples
@@ -45,13 +45,6 @@ def check(flow, unit, optimizers, rng, patience=None, **given):
     if patience is not None:
         patience = validation.integer("patience", patience, 1)
     resume = given["resume"]
-    if resume is not None:
-        if not isinstance(resume, FlowResult):
-            raise TypeError(f"resume must be the result of a former run, got {resume!r}")
-        n, unit_then = len(resume.state["adam"].mean), resume.state["unit"]
-        if n != flow.n_parameters or unit_then != unit:
-            raise ValueError(
-                f"resume must come from the same kind of run of this flow: it counts {unit_then}s "
-                f"of {n} parameters, this run {unit}s of {flow.n_parameters}"
-            )
+    if resume is not None and not isinstance(resume, FlowResult):
+        raise TypeError(f"resume must be the result of a former run, got {resume!r}")
     return Options(key=key, patience=patience, **given)

@@ -58,7 +58,9 @@ def increasing_root(function, low, high):
         moved = np.abs(following - x)
         x = following
         if (moved <= 2 * epsilon * np.maximum(np.abs(x), epsilon)).all():
-            return x
+            if np.isfinite(value).all():
+                return x
+            break
         if (high - low <= 2 * epsilon * np.abs(x)).all():
             return x
     value, slope = function(x)
@@ -67,7 +69,7 @@ def increasing_root(function, low, high):
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         off = ~(np.abs(value) <= 64 * epsilon * np.maximum(np.abs(slope) * scale, scale))
     if off.any():
-        worst = float(np.nanmax(np.abs(value[off]), initial=0.0))
+        worst = float(np.abs(value[off]).max())
         raise ConvergenceError(
             f"the inverse did not converge in {MAX_STEPS} steps for {int(off.sum())} of {len(x)} "
             f"rows: largest residual {worst:.3g}",

@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 
+from .. import validation
 from ..errors import ConvergenceError, DivergenceError, Interrupted
 from ..progress import progress_bar
 from .adam import Adam, clip, factor
@@ -32,7 +33,8 @@ class FlowResult:
         float64, one entry for each stretch.
     info : dict
         key, optimizer, n_parameters, n_updates, seconds, best (the stretch of the best weights),
-        stopped ("finished", "callback", "patience", "converged", "interrupted" or "diverged"),
+        stopped ("finished", "callback", "patience", "converged", "stalled" (L-BFGS
+        found no step), "interrupted" or "diverged"),
         versions.
     state : dict
         What ``resume=`` needs to go on.
@@ -116,15 +118,26 @@ class Run:
             self.best_arrays = flow.snapshot()
             self.save_state()
         else:
+            if state["kind"] != self.kind:
+                raise ValueError(
+                    "resume must come from a run of the same method and optimizer, of a flow of "
+                    f"the same layers: got {options.resume!r}"
+                )
             self.state = state
             self.load_state()
+
+    @property
+    def kind(self):
+        """What a run that goes on from this one must agree with."""
+        shapes = {name: array.shape for name, array in self.flow.parameters.items()}
+        return self.unit, self.options.optimizer, shapes
 
     def save_state(self):
         """Keep all that the rest of the run follows from."""
         self.state = {
             "key": self.key,
             "done": self.done,
-            "unit": self.unit,
+            "kind": self.kind,
             "arrays": self.flow.snapshot(),
             "adam": self.adam.copy(),
             "records": list(self.records),
@@ -157,7 +170,9 @@ class Run:
     def rate(self):
         """The learning rate of the next update."""
         options = self.options
-        return options.learning_rate * factor(options.schedule, self.adam.n_steps / self.total)
+        part = self.adam.n_steps / self.total
+        change = validation.number(f"schedule({part:g})", factor(options.schedule, part), minimum=0)
+        return options.learning_rate * change
 
     @property
     def history(self):

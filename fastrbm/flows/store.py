@@ -78,7 +78,7 @@ def load(path):
 
 def _encode(value):
     if isinstance(value, Module):
-        name = type(value).__name__
+        name = type(value).class_name()
         if Module.classes.get(name) is not type(value):
             raise TypeError(f"cannot save {value!r}: another class is called {name}")
         return {"class": name, **{key: _encode(inner) for key, inner in value.config.items()}}

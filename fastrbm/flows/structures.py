@@ -21,7 +21,26 @@ from .made import MADE
 from .maps import Univariate
 
 
-class Elementwise(Bijection):
+class Mapped(Bijection):
+    """Both directions by one call of the map, or of its inverse, with the same parameters.
+
+    A subclass writes `_apply`, which calls what it is given, and `_back`, which goes back through.
+    """
+
+    def _forward(self, x, context):
+        return self._apply(self.map.forward, x, context)
+
+    def _inverse(self, y, context):
+        return self._apply(self.map.inverse, y, context)
+
+    def _forward_vjp(self, tape, g, s):
+        return self._back(self.map.forward_vjp, tape, g, s)
+
+    def _inverse_vjp(self, tape, g, s):
+        return self._back(self.map.inverse_vjp, tape, g, s)
+
+
+class Elementwise(Mapped):
     """The same kind of map for every entry, with parameters of its own.
 
     Parameters
@@ -41,7 +60,9 @@ class Elementwise(Bijection):
     def __init__(self, dim, map, conditioner=None):
         _check_map(map)
         super().__init__(dim, conditioner.n_in if isinstance(conditioner, MLP) else 0)
-        if not isinstance(conditioner, (Constant, MLP, type(None))):
+        if not isinstance(conditioner, (Constant, MLP, type(None))) or isinstance(
+            conditioner, MADE
+        ):
             raise TypeError(f"conditioner must be a Constant or an MLP, got {conditioner!r}")
         self.map = map
         self.conditioner = Constant(map.n_raw * dim) if conditioner is None else conditioner
@@ -60,22 +81,10 @@ class Elementwise(Bijection):
     def __repr__(self):
         return f"Elementwise({self.dim}, {self.map!r}{_context(self)})"
 
-    def _forward(self, x, context):
-        return self._apply(self.map.forward, x, context)
-
-    def _inverse(self, y, context):
-        return self._apply(self.map.inverse, y, context)
-
     def _apply(self, apply, x, context):
         raw, memory = self.conditioner._forward(context, len(x))
         y, log_slope, tape = apply(x, raw.reshape(len(raw), self.map.n_raw, self.dim))
         return y, log_slope.sum(axis=1), (tape, memory)
-
-    def _forward_vjp(self, tape, g, s):
-        return self._back(self.map.forward_vjp, tape, g, s)
-
-    def _inverse_vjp(self, tape, g, s):
-        return self._back(self.map.inverse_vjp, tape, g, s)
 
     def _back(self, back, tape, g, s):
         g, graw = back(tape[0], g, s[:, None])
@@ -85,7 +94,7 @@ class Elementwise(Bijection):
         return g, gcontext, grads
 
 
-class Coupling(Bijection):
+class Coupling(Mapped):
     """A part of the row stays, and says how the other part is moved.
 
     Both directions cost one pass through the conditioner.
@@ -142,12 +151,6 @@ class Coupling(Bijection):
             f"Coupling({shown!r}, {self.map!r}, widths={self.conditioner.widths}{_context(self)})"
         )
 
-    def _forward(self, x, context):
-        return self._apply(self.map.forward, x, context)
-
-    def _inverse(self, y, context):
-        return self._apply(self.map.inverse, y, context)
-
     def _apply(self, apply, x, context):
         raw, memory = self.conditioner._forward(_join(x[:, self.kept], context), len(x))
         raw = raw.reshape(len(x), self.map.n_raw, self.n_moved)
@@ -155,12 +158,6 @@ class Coupling(Bijection):
         y = np.empty_like(x)
         y[:, self.kept], y[:, self.moved] = x[:, self.kept], moved
         return y, log_slope.sum(axis=1), (tape, memory)
-
-    def _forward_vjp(self, tape, g, s):
-        return self._back(self.map.forward_vjp, tape, g, s)
-
-    def _inverse_vjp(self, tape, g, s):
-        return self._back(self.map.inverse_vjp, tape, g, s)
 
     def _back(self, back, tape, g, s):
         moved, graw = back(tape[0], g[:, self.moved], s[:, None])
@@ -285,6 +282,8 @@ def checkerboard_mask(dim, shape=None):
            [0, 1, 0]])
     """
     validation.integer("dim", dim, 1)
+    if not isinstance(shape, (list, tuple, type(None))):
+        raise TypeError(f"shape must be a list of integers, got {shape!r}")
     shape = (dim,) if shape is None else tuple(shape)
     if int(np.prod(shape)) != dim:
         raise ValueError(f"shape must have {dim} entries, got {shape}")

@@ -17,6 +17,9 @@ from ..blas import one_blas_thread
 
 #: Rows of a block: a layer's work of 64 units stays in the second-level cache.
 BLOCK_ROWS = 2048
+#: Rows times the largest array of parameters; BLAS divides no smaller product between its threads.
+#: To hold them costs a millisecond, more than many a call.
+DIVIDED = 1 << 15
 
 _current = contextvars.ContextVar("fastrbm.flows.team", default=None)
 
@@ -72,8 +75,8 @@ class Team:
 
 
 @contextlib.contextmanager
-def team(n_blocks):
-    """Give the team at work, or a new one where there is none and more than one block to do.
+def team(n_blocks, module=None, n_rows=0):
+    """Give the team at work, or a new one where there is none and blocks or products are divided.
 
     It has as many threads as BLAS has: what limits BLAS limits it too.
 
@@ -85,7 +88,7 @@ def team(n_blocks):
     True
     """
     current = _current.get()
-    if current is not None or n_blocks < 2:
+    if current is not None or (n_blocks < 2 and n_rows * _largest(module) <= DIVIDED):
         yield current or Team(1)
         return
     with one_blas_thread() as n_threads, Team(n_threads) as new:
@@ -96,7 +99,13 @@ def team(n_blocks):
             _current.reset(token)
 
 
-def on_threads(work, n_rows, size=BLOCK_ROWS):
+def _largest(module):
+    parts = () if module is None else module.modules()
+    sizes = (array.size for part in parts for array in part.own_parameters.values())
+    return max(sizes, default=0)
+
+
+def on_threads(work, n_rows, size=BLOCK_ROWS, module=None):
     """Run work(block) for all blocks of so many rows, and return the results in order.
 
     Parameters
@@ -105,6 +114,8 @@ def on_threads(work, n_rows, size=BLOCK_ROWS):
         Takes a slice.
     n_rows, size : int
         Of all blocks and of one.
+    module : Module, optional
+        Whose parameters the rows are multiplied with.
 
     Examples
     --------
@@ -113,5 +124,5 @@ def on_threads(work, n_rows, size=BLOCK_ROWS):
     [0, 2, 4]
     """
     blocks = [slice(first, first + size) for first in range(0, n_rows, size)]
-    with team(len(blocks)) as threads:
+    with team(len(blocks), module, n_rows) as threads:
         return threads.map(work, blocks)
