@@ -41,10 +41,10 @@ class Subject:
 
     def call(self, side, points, context=None):
         context = self.context if context is None else context
-        return getattr(self.bijection, side)(points, context)
+        return getattr(self.bijection, side)(points, context=context)
 
     def tape(self, side, points):
-        return getattr(self.bijection, f"{side}_tape")(points, self.context)
+        return getattr(self.bijection, f"{side}_tape")(points, context=self.context)
 
     def rows(self, index):
         """The same with some of the points."""
@@ -85,9 +85,9 @@ class Case:
         x, y = size * generator.standard_normal((2, n, dim))
         context = generator.standard_normal((n, context_dim)) if context_dim else None
         if not self.everywhere:
-            x = bijection.inverse(x, context)[0]
+            x = bijection.inverse(x, context=context)[0]
         if not self.onto:
-            y = bijection.forward(y, context)[0]
+            y = bijection.forward(y, context=context)[0]
         return Subject(bijection, x, y, context)
 
 
@@ -131,7 +131,9 @@ def layer(build, dims=DIMS, **more):
 def residual(kind):
     def build(dim, context_dim):
         size = kind.raw_size(dim)
-        conditioner = flows.MLP(context_dim, [6], size, "tanh", rng=4) if context_dim else None
+        conditioner = (
+            flows.MLP(context_dim, [6], size, activation="tanh", rng=4) if context_dim else None
+        )
         return flows.Flow(kind(dim, conditioner, rng=4))
 
     return Case(build, context_dims=CONTEXT_DIMS)
@@ -140,7 +142,9 @@ def residual(kind):
 def elementwise(map, **more):
     def build(dim, context_dim):
         size = map().n_raw * dim
-        conditioner = flows.MLP(context_dim, [6], size, "tanh", rng=5) if context_dim else None
+        conditioner = (
+            flows.MLP(context_dim, [6], size, activation="tanh", rng=5) if context_dim else None
+        )
         return flows.Flow(flows.Elementwise(dim, map(), conditioner))
 
     return Case(build, context_dims=CONTEXT_DIMS if map().n_raw else (0,), **more)
@@ -153,7 +157,9 @@ def coupling(map, activation="tanh", **more):
         size = map().n_raw * (dim - n_kept)
         return flows.Flow(
             flows.Coupling(
-                mask, map(), flows.MLP(n_kept + context_dim, [6], size, activation, rng=6)
+                mask,
+                map(),
+                flows.MLP(n_kept + context_dim, [6], size, activation=activation, rng=6),
             )
         )
 
@@ -162,7 +168,9 @@ def coupling(map, activation="tanh", **more):
 
 def autoregressive(map, widths=(6,), activation="tanh", **more):
     def build(dim, context_dim):
-        made = flows.MADE(dim, list(widths), map().n_raw, context_dim, activation, rng=7)
+        made = flows.MADE(
+            dim, list(widths), map().n_raw, context_dim=context_dim, activation=activation, rng=7
+        )
         return flows.Flow(flows.Autoregressive(map(), made))
 
     return Case(build, context_dims=CONTEXT_DIMS, **more)
@@ -553,9 +561,11 @@ def rows_stand_alone(s, tolerance=1e-12):
         assert (out.shape, log_det.shape) == (points.shape, (len(points),))
         for i in (0, len(points) - 1):
             context = None if s.context is None else s.context[i]
-            one = getattr(f, side)(points[i], context)
+            one = getattr(f, side)(points[i], context=context)
             assert (one[0].shape, np.shape(one[1])) == ((dim,), ())
-            batch = getattr(f, side)(points[i : i + 1], context)  # one context serves all rows
+            batch = getattr(f, side)(
+                points[i : i + 1], context=context
+            )  # one context serves all rows
             assert (batch[0].shape, batch[1].shape) == ((1, dim), (1,))
             for found in (one[0], batch[0][0]):
                 within(relative(found, out[i]), tolerance)
@@ -636,7 +646,7 @@ def density_on(flow, context=None, chart="plane"):
 
     def density(t):
         x, log_slopes = CHARTS[chart].there(t)
-        return np.exp(flow.log_prob(x, context) + log_slopes.sum(axis=1))
+        return np.exp(flow.log_prob(x, context=context) + log_slopes.sum(axis=1))
 
     return density
 
@@ -698,8 +708,8 @@ def draws_follow_the_density(flow, context=None, n=4000):
     """Draws pulled back are standard normal, and come with the density that log_prob gives."""
     x, log_q = flow.sample_and_log_prob(n, rng=12, context=context)
     np.testing.assert_array_equal(x, flow.sample(n, rng=12, context=context))
-    within(relative(log_q, flow.log_prob(x, context)), 1e-9)
-    z = flow.inverse(x, context)[0]
+    within(relative(log_q, flow.log_prob(x, context=context)), 1e-9)
+    z = flow.inverse(x, context=context)[0]
     for column in z.T:
         assert stats.kstest(column, "norm").pvalue > 1e-6
     for i, j in itertools.combinations(range(flow.dim), 2):
@@ -720,7 +730,7 @@ def cells_hold_their_share(flow, context=None, n=20_000, cells=6, points=60):
         half = np.diff(edges)[:, None] / 2
         axes.append((edges[:-1, None] + half * (nodes + 1)).ravel())
         sizes.append((half * weights).ravel())
-    density = np.exp(flow.log_prob(product(*axes), context)) * product(*sizes).prod(axis=1)
+    density = np.exp(flow.log_prob(product(*axes), context=context)) * product(*sizes).prod(axis=1)
     shares = density.reshape([k for _ in axes for k in (cells, points)])
     shares = shares.sum(axis=tuple(range(1, 2 * flow.dim, 2))).ravel()
     counts = np.histogramdd(draws, bins=inner)[0].ravel()
@@ -734,7 +744,7 @@ def cells_hold_their_share(flow, context=None, n=20_000, cells=6, points=60):
 def draws_repeat(flow, context=None):
     """The same seed gives the same bits, whatever was asked before; a Generator goes on."""
     first = flow.sample(9, rng=4, context=context)
-    flow.log_prob(first, context)
+    flow.log_prob(first, context=context)
     flow.sample(100, rng=5, context=context)
     again = [
         flow.sample(9, rng=4, context=context),
@@ -743,7 +753,10 @@ def draws_repeat(flow, context=None):
     ]
     for found in again:
         np.testing.assert_array_equal(found, first)
-    for other in (flow.sample(9, rng=generator, context=context), flow.sample(9, 6, context)):
+    for other in (
+        flow.sample(9, rng=generator, context=context),
+        flow.sample(9, rng=6, context=context),
+    ):
         assert (other != first).all()
     assert (flow.sample(9, context=context) != flow.sample(9, context=context)).all()
 
@@ -766,10 +779,10 @@ def starts_as_identity(flow):
     context = generator.standard_normal((20, flow.context_dim)) if flow.context_dim else None
     order = order_in(repr(flow), flow.dim)
     for side, points, expected in (("forward", x, x[:, order]), ("inverse", x[:, order], x)):
-        image, log_det = getattr(flow, side)(points, context)
+        image, log_det = getattr(flow, side)(points, context=context)
         np.testing.assert_allclose(image, expected, rtol=0, atol=1e-12)
         np.testing.assert_allclose(log_det, 0, rtol=0, atol=1e-12)
-    assert np.abs(flow.nll_and_grad(x + 0.5, context)[1]).max() > 1e-3
+    assert np.abs(flow.nll_and_grad(x + 0.5, context=context)[1]).max() > 1e-3
 
 
 def comes_back_from_a_file(flow, s, path):
@@ -786,7 +799,7 @@ def comes_back_from_a_file(flow, s, path):
             assert array.dtype == theirs[key].dtype == flow.dtype
             assert array.tobytes() == theirs[key].tobytes()
     for side, points in s.sides:
-        one, other = (getattr(which, side)(points, s.context) for which in (flow, found))
+        one, other = (getattr(which, side)(points, context=s.context) for which in (flow, found))
         assert [array.tobytes() for array in one] == [array.tobytes() for array in other]
     return found
 

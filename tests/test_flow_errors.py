@@ -103,7 +103,7 @@ def test_bad_contexts(value, kind, match):
     flow = small(context_dim=3)
     for method in ("forward", "inverse", "log_prob", "nll", "nll_and_grad"):
         with pytest.raises(kind, match=match):
-            getattr(flow, method)(X, value)
+            getattr(flow, method)(X, context=value)
     for method in ("sample", "sample_and_log_prob"):
         with pytest.raises(kind, match=match):
             getattr(flow, method)(50, context=value)
@@ -115,12 +115,28 @@ def test_bad_contexts(value, kind, match):
         flow.fit_energy(quadratic, n_steps=1, context=value)
 
 
+def test_what_has_a_default_goes_by_keyword():
+    flow = small()
+    for call in (
+        lambda: flows.real_nvp(2, 3),
+        lambda: flow.sample(3, 1),
+        lambda: flow.sample_and_log_prob(3, 1),
+        lambda: flow.log_prob(X, None),
+        lambda: flow.forward(X, None),
+        lambda: flow.bijection.inverse(X, None),
+        lambda: flow.base.sample(3, 1),
+        lambda: flows.toys.moons.sample(3, 1),
+    ):
+        with pytest.raises(TypeError, match="positional argument"):
+            call()
+
+
 def test_superfluous_contexts():
     flow = small()
     match = "context must be left out"
     for method in ("forward", "inverse", "log_prob", "nll", "nll_and_grad"):
         with pytest.raises(ValueError, match=match):
-            getattr(flow, method)(X, CONTEXT)
+            getattr(flow, method)(X, context=CONTEXT)
     with pytest.raises(ValueError, match=match):
         flow.sample(50, context=CONTEXT)
     with pytest.raises(ValueError, match=match):
@@ -384,7 +400,7 @@ def test_empty_batches_are_allowed():
     with pytest.raises(ValueError, match=r"^validation_data must .*got \(0, 2\)"):
         flow.fit(X, validation_data=none)
     conditional = small(context_dim=3)
-    assert conditional.log_prob(none, np.empty((0, 3))).shape == (0,)
+    assert conditional.log_prob(none, context=np.empty((0, 3))).shape == (0,)
     assert conditional.sample(0, context=np.zeros(3)).shape == (0, 2)
     for base in (
         flows.Normal(2),
@@ -551,6 +567,8 @@ BAD_LAYERS = {
     "planar of another size": (
         lambda: flows.Planar(2, flows.Constant(3)), ValueError, "conditioner must have 5 outputs"),
     "planar of no conditioner": (lambda: flows.Planar(2, "a"), TypeError, "conditioner"),
+    "planar of a MADE": (
+        lambda: flows.Planar(2, flows.MADE(5, [3], 1)), TypeError, "conditioner must be Constant"),
     "elementwise of no map": (lambda: flows.Elementwise(2, 3), TypeError, "map"),
     "elementwise of a class": (lambda: flows.Elementwise(2, flows.Affine), TypeError, "map"),
     "elementwise of another size": (
@@ -587,7 +605,8 @@ BAD_LAYERS = {
     "perceptron": (lambda: flows.MLP(-1, [3], 2), ValueError, "n_in"),
     "perceptron of one width": (lambda: flows.MLP(1, 3, 2), TypeError, "widths"),
     "perceptron of no width": (lambda: flows.MLP(1, [0], 2), ValueError, "widths"),
-    "perceptron of no activation": (lambda: flows.MLP(1, [3], 2, "gelu"), ValueError, "activation"),
+    "perceptron of no activation": (
+        lambda: flows.MLP(1, [3], 2, activation="gelu"), ValueError, "activation"),
     "constant": (lambda: flows.Constant(-1), ValueError, "n_out"),
     "checkerboard": (lambda: flows.checkerboard_mask(6, (2, 2)), ValueError, "shape"),
     "checkerboard of nothing": (lambda: flows.checkerboard_mask(0), ValueError, "dim"),

@@ -362,7 +362,7 @@ class LeakyMADE(flows.MADE):
 
 def test_masks_that_leak():
     s = LAYERS["Autoregressive-Affine"].subject(5)
-    made = cases.fill(LeakyMADE(5, [8], 2, 0, "tanh", rng=0))
+    made = cases.fill(LeakyMADE(5, [8], 2, activation="tanh", rng=0))
     s.bijection = flows.Autoregressive(flows.Affine(), made)
     must_fail(cases.log_det_is_of_the_jacobian, s)
     must_fail(cases.round_trip, s)

@@ -256,19 +256,21 @@ def test_gradient_of_nll(setting):
 
     def values(t):
         flow.unravel(theta + t * d)
-        answer = flow.log_prob(s.x, s.context)[:, None]
+        answer = flow.log_prob(s.x, context=s.context)[:, None]
         flow.unravel(theta)
         return answer
 
     moved = cases.Differences(values)
     kept = s.rows(moved.smooth)
-    nll, gradient = flow.nll_and_grad(kept.x, kept.context)
-    assert nll == pytest.approx(flow.nll(kept.x, kept.context), rel=1e-13)
+    nll, gradient = flow.nll_and_grad(kept.x, context=kept.context)
+    assert nll == pytest.approx(flow.nll(kept.x, context=kept.context), rel=1e-13)
     assert gradient.shape == theta.shape
     assert gradient @ d == pytest.approx(-moved.slope[moved.smooth].mean(), abs=1e-8)
     many = np.tile(kept.x, (200, 1))
     context = None if kept.context is None else np.tile(kept.context, (200, 1))
-    np.testing.assert_allclose(flow.nll_and_grad(many, context)[1], gradient, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(
+        flow.nll_and_grad(many, context=context)[1], gradient, rtol=0, atol=1e-11
+    )
 
 
 class Laplace:
@@ -365,8 +367,8 @@ def test_invert():
     inverse = flows.Invert(s.bijection)
     assert flows.Invert(inverse) is s.bijection
     for one, other in (("forward", "inverse"), ("inverse", "forward")):
-        found = getattr(inverse, one)(s.x, s.context)
-        expected = getattr(s.bijection, other)(s.x, s.context)
+        found = getattr(inverse, one)(s.x, context=s.context)
+        expected = getattr(s.bijection, other)(s.x, context=s.context)
         for a, b in zip(found, expected, strict=True):
             np.testing.assert_array_equal(a, b)
     assert list(inverse.parameters) == [f"inverse.{name}" for name in s.bijection.parameters]
@@ -401,7 +403,7 @@ def test_kinds_of_arrays(name):
     """Whatever holds the numbers: the same answer, and float64."""
     flow = cases.CASES[name].flow(2, 3)
     x, context = np.arange(-4, 4).reshape(4, 2), np.arange(12).reshape(4, 3) % 3
-    expected = flow.inverse(x.astype(float), context.astype(float))
+    expected = flow.inverse(x.astype(float), context=context.astype(float))
     spread, read_only = np.zeros((8, 4)), x.astype(float)
     spread[::2, ::2] = x
     read_only.setflags(write=False)
@@ -411,14 +413,14 @@ def test_kinds_of_arrays(name):
         x.astype(float)[::-1][::-1], np.longdouble(x), tuple(map(tuple, x.tolist())),
     ]  # fmt: skip
     for kind in kinds:
-        found = flow.inverse(kind, context.tolist())
+        found = flow.inverse(kind, context=context.tolist())
         np.testing.assert_array_equal(found[0], expected[0])
         np.testing.assert_array_equal(found[1], expected[1])
         assert found[0].dtype == found[1].dtype == np.float64
-        value = flow.log_prob(kind, np.asfortranarray(context))
-        np.testing.assert_array_equal(value, flow.log_prob(x, context))
-        flow.nll_and_grad(kind, context)
-    assert flow.log_prob(x[0] > 0, context[0]).shape == ()
+        value = flow.log_prob(kind, context=np.asfortranarray(context))
+        np.testing.assert_array_equal(value, flow.log_prob(x, context=context))
+        flow.nll_and_grad(kind, context=context)
+    assert flow.log_prob(x[0] > 0, context=context[0]).shape == ()
 
 
 @some(lambda name, case, dim, context_dim: dim == 2 and case.everywhere and case.onto)
@@ -430,14 +432,14 @@ def test_densities_change_nothing(setting):
         [] if context is None else [context]
     )
     before = [array.tobytes() for array in kept]
-    answers = flow.log_prob(x, context), flow.sample(6, rng=1, context=context)
-    flow.nll(x, context)
-    flow.nll_and_grad(x, context)
+    answers = flow.log_prob(x, context=context), flow.sample(6, rng=1, context=context)
+    flow.nll(x, context=context)
+    flow.nll_and_grad(x, context=context)
     drawn, log_q = flow.sample_and_log_prob(6, rng=1, context=context)
     for array in (drawn, log_q, flow.ravel()):
         array[...] = np.nan
     assert [array.tobytes() for array in kept] == before
-    np.testing.assert_array_equal(flow.log_prob(x, context), answers[0])
+    np.testing.assert_array_equal(flow.log_prob(x, context=context), answers[0])
     np.testing.assert_array_equal(flow.sample(6, rng=1, context=context), answers[1])
 
 
@@ -570,14 +572,16 @@ def test_rows_of_many_blocks(name):
     flow, _ = flow_and_context((cases.CASES[name], 2, 3))
     generator = np.random.default_rng(6)
     x, context = generator.normal(size=(5001, 2)), generator.normal(size=(5001, 3))
-    values = flow.log_prob(x, context)
+    values = flow.log_prob(x, context=context)
     for i in (0, 2047, 2048, 4999, 5000):
-        assert flow.log_prob(x[i], context[i]) == pytest.approx(values[i], abs=1e-12)
+        assert flow.log_prob(x[i], context=context[i]) == pytest.approx(values[i], abs=1e-12)
     draws, log_q = flow.sample_and_log_prob(5001, rng=1, context=context)
-    np.testing.assert_allclose(flow.log_prob(draws, context), log_q, rtol=0, atol=1e-9)
-    z = flow.base.sample(5001, np.random.default_rng(0))
+    np.testing.assert_allclose(flow.log_prob(draws, context=context), log_q, rtol=0, atol=1e-9)
+    z = flow.base.sample(5001, rng=np.random.default_rng(0))
     np.testing.assert_allclose(
-        flow.forward(z[4000:], context[4000:])[0], flow.forward(z, context)[0][4000:], atol=1e-12
+        flow.forward(z[4000:], context=context[4000:])[0],
+        flow.forward(z, context=context)[0][4000:],
+        atol=1e-12,
     )
 
 
@@ -855,6 +859,23 @@ def test_radial_by_its_definition(dim):
     assert log_det == pytest.approx(expected, abs=1e-14)
 
 
+@pytest.mark.parametrize("b", [-3.0, 3.0])
+def test_a_radial_flow_where_squares_overflow(b):
+    """A shift along the ray, from far away: the identity to rounding, nothing infinite."""
+    layer = radial_layer(np.full(3, 0.7), 0.2, b)
+    x = np.array([[3e200, -4e200, 0.0], [1e-200, 0.0, 0.0]])
+    for method in (layer.forward, layer.inverse):
+        y, log_det = method(x[:1])
+        np.testing.assert_allclose(y, x[:1], rtol=1e-15)
+        assert abs(log_det[0]) < 1e-15
+    back, _ = layer.inverse(layer.forward(x)[0])
+    np.testing.assert_allclose(back, x, rtol=1e-14, atol=1e-15)
+    for tape in (layer.forward_tape(x)[2], layer.inverse_tape(x)[2]):
+        grad, _, grads = layer.backward(tape, np.ones((2, 3)), 1.0)
+        assert np.isfinite(grad).all()
+        assert all(np.isfinite(g).all() for g in grads.values())
+
+
 @pytest.mark.parametrize("dim", [1, 2, 5])
 @pytest.mark.parametrize("b", [-40.0, -3.0, 0.0, 3.0, 40.0])
 def test_the_centre_of_a_radial_flow(dim, b):
@@ -1075,7 +1096,10 @@ sizes = pytest.mark.parametrize(("dim", "widths", "context_dim"), SIZES, ids=map
 
 
 def made_of(dim, widths, context_dim, n_raw=2, activation="tanh"):
-    return cases.fill(flows.MADE(dim, widths, n_raw, context_dim, activation, rng=1), seed=3)
+    return cases.fill(
+        flows.MADE(dim, widths, n_raw, context_dim=context_dim, activation=activation, rng=1),
+        seed=3,
+    )
 
 
 def full_pass(made, x, context=None):
@@ -1132,12 +1156,12 @@ def test_jacobian_of_made(dim, widths, context_dim, activation):
     generator = np.random.default_rng(2)
     x = generator.normal(size=(6, dim))
     context = generator.normal(size=(6, context_dim)) if context_dim else None
-    before = layer.forward(x, context)[0]
+    before = layer.forward(x, context=context)[0]
     reached = made.connectivity()[:dim, :dim]
     for j in range(dim):
         moved = x.copy()
         moved[:, j] += 0.5
-        changed = layer.forward(moved, context)[0] != before
+        changed = layer.forward(moved, context=context)[0] != before
         np.testing.assert_array_equal(changed[:, :j], False)
         assert changed[:, j].all()
         if activation == "tanh":
@@ -1158,10 +1182,10 @@ def test_sequential_is_dim_full_passes(dim, widths, context_dim, activation):
         raw = full_pass(made, x, context)
         log_scale = raw[:, 1] / (1 + np.abs(raw[:, 1]) / math.log(1000))
         x[:, i] = ((y - raw[:, 0]) / np.exp(log_scale))[:, i]
-    found, log_det = layer.inverse(y, context)
+    found, log_det = layer.inverse(y, context=context)
     np.testing.assert_allclose(found, x, rtol=1e-11, atol=1e-11)
     np.testing.assert_allclose(log_det, -log_scale.sum(axis=1), rtol=1e-11, atol=1e-11)
-    np.testing.assert_allclose(layer.forward(x, context)[0], y, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(layer.forward(x, context=context)[0], y, rtol=1e-10, atol=1e-10)
 
 
 @sizes
@@ -1171,7 +1195,7 @@ def test_gradients_of_the_sequential_direction(dim, widths, context_dim):
     generator = np.random.default_rng(2)
     x = generator.normal(size=(6, dim))
     context = generator.normal(size=(6, context_dim)) if context_dim else None
-    s = cases.Subject(layer, x, layer.forward(x, context)[0], context)
+    s = cases.Subject(layer, x, layer.forward(x, context=context)[0], context)
     cases.gradients_of_there_and_back(s)
     # Weights that are masked away receive nothing.
     _, _, tape = s.tape("inverse", s.y)

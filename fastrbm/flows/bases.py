@@ -39,7 +39,7 @@ class Base(Module):
         value = self._score(z)
         return value[0] if single else value
 
-    def sample(self, n, rng=None):
+    def sample(self, n, *, rng=None):
         """Return n independent draws, float64 (n, dim)."""
         n = validation.integer("n", n, 0)
         if not isinstance(rng, np.random.Generator):

@@ -65,7 +65,7 @@ class Bijection(Module):
         self.dim = validation.integer("dim", dim, 1)
         self.context_dim = validation.integer("context_dim", context_dim, 0)
 
-    def forward(self, x, context=None):
+    def forward(self, x, *, context=None):
         """Return y = f(x) and log|det df/dx|.
 
         Parameters
@@ -86,9 +86,9 @@ class Bijection(Module):
         >>> flows.Permutation([1, 0]).forward([[1.0, 2.0]])
         (array([[2., 1.]]), array([0.]))
         """
-        return self.forward_tape(x, context)[:2]
+        return self.forward_tape(x, context=context)[:2]
 
-    def inverse(self, y, context=None):
+    def inverse(self, y, *, context=None):
         """Return x = f^-1(y) and log|det df^-1/dy|, shapes as in `forward`.
 
         Raises
@@ -103,13 +103,13 @@ class Bijection(Module):
         (array([[ 0.],
                [nan]]), array([  0., -inf]))
         """
-        return self.inverse_tape(y, context)[:2]
+        return self.inverse_tape(y, context=context)[:2]
 
-    def forward_tape(self, x, context=None):
+    def forward_tape(self, x, *, context=None):
         """As `forward`, with a third result for `backward`."""
         return self._run(False, "x", x, context)
 
-    def inverse_tape(self, y, context=None):
+    def inverse_tape(self, y, *, context=None):
         """As `inverse`, with a third result for `backward`."""
         return self._run(True, "y", y, context)
 
@@ -124,14 +124,19 @@ class Bijection(Module):
         return (y[0], log_det[0], tape) if single else (y, log_det, tape)
 
     def _adapt(self, x, context, inverse):
-        """Show the layer the training set, and return where it sends it (normalization.py)."""
-        run, image = self._inverse if inverse else self._forward, np.empty_like(x)
+        """Show the layer the training set; return what it makes of it, and log|det| of that.
+
+        Layers that take numbers from data (normalization.py) do so here, before they answer.
+        """
+        run = self._inverse if inverse else self._forward
+        image, log_det = np.empty_like(x), np.empty(len(x), x.dtype)
 
         def work(block):
-            image[block] = run(x[block], None if context is None else context[block])[0]
+            part = None if context is None else context[block]
+            image[block], log_det[block], _ = run(x[block], part)
 
         on_threads(work, len(x), module=self)
-        return image
+        return image, log_det
 
     def backward(self, tape, grad, grad_log_det):
         """Return the vector-Jacobian products of a recorded call.
@@ -249,9 +254,11 @@ class Chain(Bijection):
         return x, total, tapes
 
     def _adapt(self, x, context, inverse):
+        total = np.zeros(len(x), x.dtype)
         for layer in reversed(self.layers) if inverse else self.layers:
-            x = layer._adapt(x, context if layer.context_dim else None, inverse)
-        return x
+            x, log_det = layer._adapt(x, context if layer.context_dim else None, inverse)
+            total += log_det
+        return x, total
 
     def _forward_vjp(self, tapes, g, s):
         return self._sweep_back("_forward_vjp", reversed(self.layers), tapes, g, s)

@@ -70,7 +70,7 @@ class MLP(Module):
     123
     """
 
-    def __init__(self, n_in, widths, n_out, activation="relu", rng=None):
+    def __init__(self, n_in, widths, n_out, *, activation="relu", rng=None):
         super().__init__()
         self.n_in = validation.integer("n_in", n_in, 0)
         self.n_out = validation.integer("n_out", n_out, 0)

@@ -1,8 +1,8 @@
 """The families by name: plain functions that put layers together into a `Flow`.
 
 Every flow starts as the identity, up to the permutations that its repr names, and ends on the side
-of the data with `Whitening`, which `fit` sets. All take dim, depth, width, rng, context_dim and
-dtype first. width is the number of units in each hidden layer of the conditioners.
+of the data with `Whitening`, which `fit` sets. All take dim, and by keyword depth, width, rng,
+context_dim and dtype. width is the number of units in each hidden layer of the conditioners.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ from .spline import RationalQuadratic
 from .structures import Autoregressive, Coupling, Elementwise, checkerboard_mask, half_mask
 
 
-def planar(dim, depth=8, width=32, rng=None, context_dim=0, dtype="float64"):
+def planar(dim, *, depth=8, width=32, rng=None, context_dim=0, dtype="float64"):
     """Return a planar flow: `depth` pushes across planes. Cheap forward, numeric inverse.
 
     Rezende & Mohamed 2015, section 4.1.
@@ -51,7 +51,7 @@ def planar(dim, depth=8, width=32, rng=None, context_dim=0, dtype="float64"):
     return _residual(Planar, dim, depth, width, rng, context_dim, dtype)
 
 
-def radial(dim, depth=8, width=32, rng=None, context_dim=0, dtype="float64"):
+def radial(dim, *, depth=8, width=32, rng=None, context_dim=0, dtype="float64"):
     """Return a radial flow: `depth` pushes away from points, or towards them. Closed inverse.
 
     Rezende & Mohamed 2015, section 4.1. Parameters as `planar`.
@@ -72,15 +72,16 @@ def _residual(kind, dim, depth, width, rng, context_dim, dtype):
         conditioner = None
         if common.context_dim:
             conditioner = MLP(
-                common.context_dim, [common.width] * 2, kind.raw_size(dim), "tanh", common.rng
-            )
+                common.context_dim, [common.width] * 2, kind.raw_size(dim),
+                activation="tanh", rng=common.rng,
+            )  # fmt: skip
             conditioner.bias(2)[:] = kind.start(dim, common.rng)
-        layers.append(kind(dim, conditioner, common.rng))
+        layers.append(kind(dim, conditioner, rng=common.rng))
     return common.flow(layers)
 
 
 def nice(
-    dim, depth=8, width=64, rng=None, context_dim=0, dtype="float64", *, n_hidden=2,
+    dim, *, depth=8, width=64, rng=None, context_dim=0, dtype="float64", n_hidden=2,
     activation="relu", mask="half", shape=None,
 ):  # fmt: skip
     """Return NICE: additive couplings, which keep the volume, and a scale for each entry.
@@ -100,7 +101,7 @@ def nice(
 
 
 def real_nvp(
-    dim, depth=8, width=64, rng=None, context_dim=0, dtype="float64", *, n_hidden=2,
+    dim, *, depth=8, width=64, rng=None, context_dim=0, dtype="float64", n_hidden=2,
     activation="relu", mask="half", shape=None, normalization=None,
 ):  # fmt: skip
     """Return RealNVP: affine couplings, cheap in both directions.
@@ -149,7 +150,7 @@ def real_nvp(
 
 
 def maf(
-    dim, depth=8, width=64, rng=None, context_dim=0, dtype="float64", *, n_hidden=2,
+    dim, *, depth=8, width=64, rng=None, context_dim=0, dtype="float64", n_hidden=2,
     activation="relu", normalization=None,
 ):  # fmt: skip
     """Return a masked autoregressive flow: one pass for densities, `dim` steps for draws.
@@ -174,7 +175,7 @@ def maf(
 
 
 def iaf(
-    dim, depth=8, width=64, rng=None, context_dim=0, dtype="float64", *, n_hidden=2,
+    dim, *, depth=8, width=64, rng=None, context_dim=0, dtype="float64", n_hidden=2,
     activation="relu",
 ):  # fmt: skip
     """Return an inverse autoregressive flow: one pass for draws, `dim` steps for densities.
@@ -196,7 +197,7 @@ def iaf(
 
 
 def nsf(
-    dim, depth=6, width=64, rng=None, context_dim=0, dtype="float64", *, n_hidden=2,
+    dim, *, depth=6, width=64, rng=None, context_dim=0, dtype="float64", n_hidden=2,
     activation="relu", n_bins=8, bound=4.0, autoregressive=False, linear=False,
 ):  # fmt: skip
     """Return a neural spline flow: rational-quadratic splines, in couplings or autoregressive.
@@ -270,7 +271,7 @@ class _Common:
             n_kept = int(kept.sum())
             conditioner = MLP(
                 n_kept + self.context_dim, self.widths, one.n_raw * (self.dim - n_kept),
-                self.activation, self.rng,
+                activation=self.activation, rng=self.rng,
             )  # fmt: skip
             layers.append(Coupling(kept, one, conditioner))
         return layers
@@ -281,8 +282,9 @@ class _Common:
         for _ in range(self.depth):
             one = map()
             made = MADE(
-                self.dim, self.widths, one.n_raw, self.context_dim, self.activation, self.rng
-            )
+                self.dim, self.widths, one.n_raw, context_dim=self.context_dim,
+                activation=self.activation, rng=self.rng,
+            )  # fmt: skip
             layers.append(Autoregressive(one, made))
         return layers
 

@@ -109,10 +109,11 @@ def fit(
     flow.check_finite()
     before = flow.snapshot()
     try:
-        if resume is None:
-            flow.bijection._adapt(data.x, data.context, inverse=True)
-        for name, part in (("X", data), ("validation_data", held_out)):
-            if part is not None and np.isinf(flow.log_prob(part.x, part.context)).any():
+        log_probs = {"X": flow._log_prob if resume is not None else flow.adapt}
+        if held_out is not None:
+            log_probs["validation_data"] = flow._log_prob
+        for (name, log_prob), part in zip(log_probs.items(), (data, held_out), strict=False):
+            if np.isinf(log_prob(part.x, part.context)).any():
                 raise ValueError(
                     f"{name} must be inside the support of the flow: some rows are not"
                 )
@@ -239,14 +240,13 @@ class Fitting:
     def record(self, nll, norm, rate, start):
         """The entry of history, with the nll of held-out rows."""
         if self.batch_norms:
-            self.flow.bijection._adapt(self.data.x, self.data.context, inverse=True)
             # What mini-batches gave is of their own statistics, and no log-likelihood.
-            nll = float(-self.flow._log_prob(self.data.x, self.data.context).mean(dtype=float))
+            nll = float(-self.flow.adapt(self.data.x, self.data.context).mean(dtype=float))
         probe = self.data.take(slice(0, PROBE_ROWS))
         if not np.isfinite(self.flow._log_prob(probe.x, probe.context)).all():
             raise NotFinite  # the epoch's nll is of the weights before its last update
         record = {"epoch": self.run.done + 1, "nll": nll}
         if self.held_out is not None:
-            record["validation_nll"] = self.flow.nll(self.held_out.x, self.held_out.context)
+            record["validation_nll"] = self.flow.nll(self.held_out.x, context=self.held_out.context)
         seconds = time.perf_counter() - start
         return record | {"learning_rate": rate, "gradient_norm": norm, "seconds": seconds}

@@ -77,7 +77,7 @@ class Flow(Module):
     def _named(self, kind):
         return self.bijection._named(kind)
 
-    def forward(self, z, context=None):
+    def forward(self, z, *, context=None):
         """Return x = f(z) and log|det df/dz|, as `Bijection.forward`.
 
         Examples
@@ -86,9 +86,9 @@ class Flow(Module):
         >>> flows.planar(dim=2, rng=0).forward([[0.5, 1.0]])
         (array([[0.5, 1. ]]), array([0.]))
         """
-        return self.bijection.forward(z, context)
+        return self.bijection.forward(z, context=context)
 
-    def inverse(self, x, context=None):
+    def inverse(self, x, *, context=None):
         """Return z = f^-1(x) and log|det df^-1/dx|, as `Bijection.inverse`.
 
         Examples
@@ -97,9 +97,9 @@ class Flow(Module):
         >>> flows.real_nvp(dim=2, rng=0).inverse([[0.5, 1.0]])
         (array([[0.5, 1. ]]), array([0.]))
         """
-        return self.bijection.inverse(x, context)
+        return self.bijection.inverse(x, context=context)
 
-    def log_prob(self, x, context=None):
+    def log_prob(self, x, *, context=None):
         """Return the log-density of each row in nats, -inf outside the support.
 
         Parameters
@@ -134,7 +134,12 @@ class Flow(Module):
         on_threads(work, len(x), module=self)
         return values
 
-    def nll(self, x, context=None):
+    def adapt(self, x, context):
+        """Show the layers that take numbers from data the training set; return its `_log_prob`."""
+        z, log_det = self.bijection._adapt(x, context, inverse=True)
+        return _add(self.base_log_prob(z), log_det)
+
+    def nll(self, x, *, context=None):
         """Return the mean of -log_prob over rows, a float; NaN for no rows.
 
         Examples
@@ -143,10 +148,10 @@ class Flow(Module):
         >>> round(flows.nsf(dim=2, rng=0).nll([[0.0, 0.0]]), 6)
         1.837877
         """
-        values = np.atleast_1d(self.log_prob(x, context))
+        values = np.atleast_1d(self.log_prob(x, context=context))
         return float(-np.mean(values, dtype=np.float64)) if len(values) else float("nan")
 
-    def sample(self, n, rng=None, context=None):
+    def sample(self, n, *, rng=None, context=None):
         """Return n independent draws, (n, dim).
 
         Parameters
@@ -163,7 +168,7 @@ class Flow(Module):
         """
         return self._draw(n, rng, context)[0]
 
-    def sample_and_log_prob(self, n, rng=None, context=None):
+    def sample_and_log_prob(self, n, *, rng=None, context=None):
         """Return n draws and their log-densities, cheaper and more exact than one after the other.
 
         Examples
@@ -194,7 +199,7 @@ class Flow(Module):
         on_threads(work, n, module=self)
         return x, log_q
 
-    def nll_and_grad(self, x, context=None):
+    def nll_and_grad(self, x, *, context=None):
         """Return `nll` and its gradient by all parameters.
 
         Parameters
@@ -260,7 +265,7 @@ class Flow(Module):
 
     def base_sample(self, n, generator):
         """n latent points of the base, in the flow's dtype."""
-        z = _of_base("sample", self.base.sample(n, generator), (n, self.dim))
+        z = _of_base("sample", self.base.sample(n, rng=generator), (n, self.dim))
         return np.ascontiguousarray(z, self.dtype)
 
     def _score(self, z):

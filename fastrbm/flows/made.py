@@ -45,11 +45,11 @@ class MADE(MLP):
            [0, 0, 0]])
     """
 
-    def __init__(self, dim, widths, n_raw, context_dim=0, activation="relu", rng=None):
+    def __init__(self, dim, widths, n_raw, *, context_dim=0, activation="relu", rng=None):
         self.dim = validation.integer("dim", dim, 1)
         self.n_raw = validation.integer("n_raw", n_raw, 0)
         self.context_dim = validation.integer("context_dim", context_dim, 0)
-        super().__init__(dim + context_dim, widths, n_raw * dim, activation, rng)
+        super().__init__(dim + context_dim, widths, n_raw * dim, activation=activation, rng=rng)
         first = 0 if context_dim or dim == 1 else 1
         n_degrees = max(dim - first, 1)
         inputs = np.concatenate([np.arange(1, dim + 1), np.zeros(context_dim, int)])
@@ -225,3 +225,19 @@ def _spread(n_units, n_degrees):
     if n_units >= n_degrees:
         return np.arange(n_units) * n_degrees // n_units
     return n_degrees - 1 - (np.arange(n_units) * (n_degrees - 1) // max(n_units - 1, 1))[::-1]
+
+
+def check_conditioner(conditioner, *kinds):
+    """Raise a TypeError unless it is of one of the kinds; MADE belongs to `Autoregressive` alone.
+
+    Examples
+    --------
+    >>> from fastrbm.flows import MADE, MLP
+    >>> from fastrbm.flows.made import check_conditioner
+    >>> check_conditioner(MADE(2, [4], 1), MLP)
+    Traceback (most recent call last):
+    TypeError: conditioner must be MLP, got MADE(dim=2, widths=[4], n_raw=1, context_dim=0, ...
+    """
+    if not isinstance(conditioner, kinds) or isinstance(conditioner, MADE):
+        names = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
+        raise TypeError(f"conditioner must be {names}, got {conditioner!r}")

@@ -64,7 +64,7 @@ class Whitening(Bijection):
                 mean = -factor @ mean
             for name, value in (("mean", mean), ("factor", factor), ("set", 1)):
                 self.own_state[name][...] = value
-        return (self._inverse if inverse else self._forward)(x, context)[0]
+        return (self._inverse if inverse else self._forward)(x, context)[:2]
 
     def _log_det(self, x):
         return np.full(len(x), np.log(np.diagonal(self.own_state["factor"])).sum(), x.dtype)
@@ -139,7 +139,7 @@ class ActNorm(Bijection):
             else:
                 log_scale[:], shift[:] = -np.log(deviation), -mean / deviation
             self.own_state["set"][:] = 1
-        return (self._inverse if inverse else self._forward)(x, context)[0]
+        return (self._inverse if inverse else self._forward)(x, context)[:2]
 
 
 class BatchNorm(Bijection):
@@ -180,10 +180,13 @@ class BatchNorm(Bijection):
 
     def _adapt(self, x, context, inverse):
         if not inverse:
-            return self._forward(x, context)[0]
+            raise ValueError(
+                "BatchNorm must not be within Invert where fit is called: it takes its statistics "
+                "in its own inverse direction"
+            )
         mean, deviation = self._statistics(x)
         self.own_state["mean"][:], self.own_state["deviation"][:] = mean, deviation
-        return self._inverse(x, context)[0]
+        return self._inverse(x, context)[:2]
 
     @staticmethod
     def _statistics(x):

@@ -28,7 +28,8 @@ import numpy as np
 from .. import random
 from .bijection import Bijection
 from .conditioners import MLP, Constant
-from .numerics import sigmoid, softplus
+from .made import check_conditioner
+from .numerics import norms, sigmoid, softplus
 from .roots import increasing_root
 
 #: softplus(ONE) = 1.
@@ -53,10 +54,9 @@ class Residual(Bijection):
         Draws the values of `start`.
     """
 
-    def __init__(self, dim, conditioner=None, rng=None):
+    def __init__(self, dim, conditioner=None, *, rng=None):
+        check_conditioner(conditioner, Constant, MLP, type(None))
         super().__init__(dim, conditioner.n_in if isinstance(conditioner, MLP) else 0)
-        if not isinstance(conditioner, (Constant, MLP, type(None))):
-            raise TypeError(f"conditioner must be a Constant or an MLP, got {conditioner!r}")
         n_raw = self.raw_size(dim)
         if conditioner is None:
             conditioner = Constant(n_raw)
@@ -218,11 +218,12 @@ class Radial(Residual):
         split = self._split(raw)
         c, _, _, alpha, gamma, beta = split
         d = x - c
-        r = np.sqrt((d * d).sum(axis=1))
+        r = norms(d)
         h = 1 / (alpha + r)
         # 1 + beta h and 1 + alpha beta h^2 in terms that only add, gamma being alpha + beta.
         across = (gamma + r) * h
-        along = (r * r + 2 * alpha * r + alpha * gamma) * h * h
+        part = r * h
+        along = part * part + 2 * alpha * h * part + alpha * gamma * h * h
         log_det = _log(alpha * beta * h * h, along)
         if self.dim > 1:
             log_det = log_det + (self.dim - 1) * _log(beta * h, across)
@@ -231,9 +232,9 @@ class Radial(Residual):
     def _solve(self, y, raw):
         c, _, _, alpha, gamma, _ = self._split(raw)
         d = y - c
-        outer = np.sqrt((d * d).sum(axis=1))
+        outer = norms(d)
         half = (gamma - outer) / 2
-        root = np.sqrt(half * half + alpha * outer)
+        root = np.hypot(half, np.sqrt(alpha * outer))
         with np.errstate(divide="ignore", invalid="ignore"):
             r = np.where(half > 0, alpha * outer / (root + half), root - half)
             ratio = np.where(outer > 0, r / outer, np.array(1, y.dtype))

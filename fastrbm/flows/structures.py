@@ -17,7 +17,7 @@ import numpy as np
 from .. import validation
 from .bijection import Bijection
 from .conditioners import MLP, Constant
-from .made import MADE
+from .made import MADE, check_conditioner
 from .maps import Univariate
 
 
@@ -59,11 +59,8 @@ class Elementwise(Mapped):
 
     def __init__(self, dim, map, conditioner=None):
         _check_map(map)
+        check_conditioner(conditioner, Constant, MLP, type(None))
         super().__init__(dim, conditioner.n_in if isinstance(conditioner, MLP) else 0)
-        if not isinstance(conditioner, (Constant, MLP, type(None))) or isinstance(
-            conditioner, MADE
-        ):
-            raise TypeError(f"conditioner must be a Constant or an MLP, got {conditioner!r}")
         self.map = map
         self.conditioner = Constant(map.n_raw * dim) if conditioner is None else conditioner
         if self.conditioner.n_out != map.n_raw * dim:
@@ -121,8 +118,7 @@ class Coupling(Mapped):
             raise ValueError(f"mask must be a row of bools, got {mask.dtype} of shape {mask.shape}")
         n_kept = int(mask.sum())
         n_moved = len(mask) - n_kept
-        if not isinstance(conditioner, MLP) or isinstance(conditioner, MADE):
-            raise TypeError(f"conditioner must be an MLP, got {conditioner!r}")
+        check_conditioner(conditioner, MLP)
         if conditioner.n_in < n_kept or conditioner.n_out != map.n_raw * n_moved:
             raise ValueError(
                 f"conditioner must take {n_kept} entries and the context and give "

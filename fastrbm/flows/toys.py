@@ -138,7 +138,7 @@ class Density:
             result = self._log_prob(x)
         return result[0] if single else result
 
-    def sample(self, n, rng=None):
+    def sample(self, n, *, rng=None):
         """Draw independent points.
 
         Parameters

@@ -57,11 +57,13 @@ class Step:
         z = np.asarray(z)
         if self.flow is None:
             return z
-        return self.flow.forward(z.reshape(-1, 2), self.context)[0].reshape(z.shape)
+        return self.flow.forward(z.reshape(-1, 2), context=self.context)[0].reshape(z.shape)
 
     def log_prob(self, x):
         """Return the exact log-density at points (n, 2): through the inverse of the layers."""
-        return self.base.log_prob(x) if self.flow is None else self.flow.log_prob(x, self.context)
+        if self.flow is None:
+            return self.base.log_prob(x)
+        return self.flow.log_prob(x, context=self.context)
 
 
 def layers(flow):
@@ -161,7 +163,7 @@ def windows(steps, data=None):
 
 def latent(step):
     """Return the draws of the base that windows and grids are made for, always the same ones."""
-    return step.base.sample(DRAWS, np.random.default_rng(0))
+    return step.base.sample(DRAWS, rng=np.random.default_rng(0))
 
 
 def box(points):
@@ -194,7 +196,7 @@ def image(target, window, resolution, context=None):
     window : tuple
     resolution : int
     context : array_like (context_dim,), optional
-        Second argument of log_prob, where it is not None.
+        Handed on to log_prob, where it is not None.
 
     Returns
     -------
@@ -212,9 +214,11 @@ def image(target, window, resolution, context=None):
     across, up = left + (right - left) * middles, bottom + (top - bottom) * middles
     points = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
     if hasattr(target, "log_prob"):
-        log = target.log_prob(points) if context is None else target.log_prob(points, context)
+        log = target.log_prob(points, **({} if context is None else {"context": context}))
         log_z = 0.0
     else:
+        if context is not None:
+            raise ValueError(f"context must be left out where target is no flow, got {context!r}")
         log = np.asarray(target(points)[0])
         if log.shape != points.shape[:1]:
             raise ValueError("target must return log-densities (n,) and gradients of points (n, 2)")

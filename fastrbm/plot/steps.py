@@ -34,7 +34,7 @@ def flow_steps(
     resolution : int
         Pixels of a panel across and up.
     target : object with log_prob, or callable, optional
-        A density to show in a last column, as in `density`.
+        A density to show in a last column, as in `density`; where it has a context, the same.
     context : array_like (context_dim,), optional
         Required if and only if the flow has a context.
     figure : matplotlib.figure.Figure or SubFigure, optional
@@ -102,7 +102,8 @@ def flow_steps(
     if n_columns > len(steps):
         above, below = axes[:, -1]
         if target is not None:
-            _draw_density(above, target, windows[-1], resolution)
+            of_context = context if getattr(target, "context_dim", 0) else None
+            _draw_density(above, target, windows[-1], resolution, of_context)
             axes[0, -2].images[0].set_clim(above.images[0].get_clim())
             style.name(above, "target", getattr(target, "name", ""))
         if data is not None:
