@@ -16,7 +16,7 @@ RECIPES = {
     "planar, K = 32": (flows.planar, {"depth": 32}, 5e-3, 6000),
     "real_nvp": (flows.real_nvp, {"depth": 12, "width": 64, "activation": "tanh"}, 5e-3, 6000),
 }
-BATCH = 256
+BATCH = 512
 
 
 def rows(options):

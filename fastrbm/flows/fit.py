@@ -109,11 +109,10 @@ def fit(
     flow.check_finite()
     before = flow.snapshot()
     try:
-        log_probs = {"X": flow._log_prob if resume is not None else flow.adapt}
-        if held_out is not None:
-            log_probs["validation_data"] = flow._log_prob
-        for (name, log_prob), part in zip(log_probs.items(), (data, held_out), strict=False):
-            if np.isinf(log_prob(part.x, part.context)).any():
+        first = flow.adapt if resume is None else flow._log_prob
+        given = (("X", data, first), ("validation_data", held_out, flow._log_prob))
+        for name, part, log_prob in given:
+            if part is not None and np.isinf(log_prob(part.x, part.context)).any():
                 raise ValueError(
                     f"{name} must be inside the support of the flow: some rows are not"
                 )

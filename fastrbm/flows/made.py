@@ -12,6 +12,10 @@ sequential direction of an autoregressive flow walks up the degrees and computes
 once: the arithmetic of one pass, where D passes through the whole network are usual. Its backward
 pass walks down the degrees in the same way. Both keep units as rows, so that units of consecutive
 degrees are one contiguous block and each step is one matrix product.
+
+A product of a few rows is slow: it reads all units below for little arithmetic. So the upward walk
+goes by groups of degrees, as blocked triangular solvers do: what the units below a group send to it
+is one product for the whole group, and a step adds only what came since.
 """
 
 import itertools
@@ -20,6 +24,9 @@ import numpy as np
 
 from .. import validation
 from .conditioners import MLP
+
+#: Degrees that share one product with all units below them (measured: 4 to 16 are alike).
+GROUP = 8
 
 
 class MADE(MLP):
@@ -124,38 +131,47 @@ class MADE(MLP):
             For `sequential_vjp`.
         """
         matrices = self._transposed()
-        biases = [self.bias(layer)[:, None] for layer in range(self.n_layers)]
-        out_bias = biases[-1].reshape(self.n_raw, self.dim, 1)
         # Context first and then x: what is known is one block at the top.
         start = self.context_dim
+        order = np.roll(np.arange(self.n_in), start)
+        flat_out = matrices[-1].reshape(self.n_out, -1)
+        factors = [*matrices[:-1], flat_out]
+        factors[0] = np.take(factors[0], order, axis=1)
+        biases = [self.bias(layer)[:, None] for layer in range(self.n_layers)]
+        biases[-1] = biases[-1].reshape(self.n_raw, self.dim).T.reshape(-1, 1)
         known = np.empty((start + self.dim, n), self.dtype)
         if start:
             known[:start] = context.T
-        first = np.concatenate([matrices[0][:, self.dim :], matrices[0][:, : self.dim]], axis=1)
-        units = [np.empty((width, n), self.dtype) for width in self.widths]
-        raw = np.empty((self.dim, self.n_raw, n), self.dtype)
-        done = [0] * len(units)
+        layers = [np.empty((len(bias), n), self.dtype) for bias in biases]
+        raw = layers[-1].reshape(self.dim, self.n_raw, n)
+        # Units of each layer that can be computed when i entries are known: they come first.
+        degrees = np.arange(self.dim)
+        ends = [np.searchsorted(hidden, degrees, side="right") for hidden in self.degrees[1:-1]]
+        ends = [end.tolist() for end in (*ends, (degrees + 1) * self.n_raw)]
+        done, added = [0] * len(layers), [0] * len(layers)
         for i in range(self.dim):
-            below, matrix, n_below = known, first, start + i
-            for layer, h in enumerate(units):
-                block = slice(done[layer], self._known(layer + 1, i))
+            if i % GROUP == 0:
+                last = min(i + GROUP, self.dim) - 1
+                added = [start + i, *done[:-1]]
+                for layer, h in enumerate(layers):
+                    block, old = slice(done[layer], ends[layer][last]), slice(added[layer])
+                    h[block] = biases[layer][block]
+                    if old.stop:
+                        below = layers[layer - 1] if layer else known
+                        h[block] += factors[layer][block, old] @ below[old]
+            below, n_below = known, start + i
+            for layer, h in enumerate(layers):
+                block, new = slice(done[layer], ends[layer][i]), slice(added[layer], n_below)
                 if block.stop > block.start:
-                    np.matmul(matrix[block, :n_below], below[:n_below], out=h[block])
-                    h[block] += biases[layer][block]
-                    self.activate(h[block])
+                    h[block] += factors[layer][block, new] @ below[new]
+                    if h is not layers[-1]:
+                        self.activate(h[block])
                     done[layer] = block.stop
-                below, matrix, n_below = h, matrices[layer + 1], done[layer]
-            if units:
-                np.matmul(matrices[-1][i, :, :n_below], below[:n_below], out=raw[i])
-            else:  # a linear MADE: the output sees the inputs of lower degree
-                matrix = matrices[-1][i]
-                columns = np.concatenate([matrix[:, self.dim :], matrix[:, :i]], axis=1)
-                np.matmul(columns, known[:n_below], out=raw[i])
-            raw[i] += out_bias[:, i]
+                below, n_below = h, done[layer]
             known[start + i] = solve(i, raw[i])
         x = np.ascontiguousarray(known[start:].T)
         flat = np.ascontiguousarray(raw.transpose(2, 1, 0)).reshape(n, self.n_out)
-        return x, flat, (matrices, known, units)
+        return x, flat, (matrices, known, layers[:-1])
 
     def sequential_vjp(self, tape, gx, pull):
         """Go back through `sequential`, from the last degree to the first.
