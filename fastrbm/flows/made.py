@@ -134,11 +134,11 @@ class MADE(MLP):
         # Context first and then x: what is known is one block at the top.
         start = self.context_dim
         order = np.roll(np.arange(self.n_in), start)
-        flat_out = matrices[-1].reshape(self.n_out, -1)
+        flat_out = matrices[-1].reshape(self.n_out, matrices[-1].shape[-1])
         factors = [*matrices[:-1], flat_out]
         factors[0] = np.take(factors[0], order, axis=1)
         biases = [self.bias(layer)[:, None] for layer in range(self.n_layers)]
-        biases[-1] = biases[-1].reshape(self.n_raw, self.dim).T.reshape(-1, 1)
+        biases[-1] = biases[-1].reshape(self.n_raw, self.dim).T.reshape(self.n_out, 1)
         known = np.empty((start + self.dim, n), self.dtype)
         if start:
             known[:start] = context.T
