@@ -216,6 +216,40 @@ def test_outside_the_base():
     assert (flows.Flow(flows.LULinear(2)).log_prob([[1e200, 0.0]]) == -np.inf).all()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["planar", "radial", "real_nvp", "maf", "nsf"])
+def test_at_the_end_of_the_numbers(name):
+    flow = cases.fill(getattr(flows, name)(2, depth=3, width=8, rng=0))
+    x = np.array([[1.7e308, 0.0], [0.3, 0.1], [-1.7e308, 1.7e308], [1e300, -1e300]])
+    values = flow.log_prob(x)
+    np.testing.assert_array_equal(np.isfinite(values), [False, True, False, False])
+    assert (values[[0, 2, 3]] == -np.inf).all()
+
+
+class Box:
+    """A uniform base of a user's own, without score; `value` inside the unit square."""
+
+    dim = 2
+
+    def __init__(self, value=0.0):
+        self.value = value
+
+    def log_prob(self, z):
+        return np.where(((z >= 0) & (z <= 1)).all(axis=1), self.value, -np.inf)
+
+    def sample(self, n, rng=None):
+        return rng.random((n, 2))
+
+
+def test_bases_that_end_or_fail():
+    flow = flows.Flow(flows.LULinear(2), Box())
+    assert np.isfinite(flow.nll_and_grad([[0.5, 0.5]])[1]).all()
+    with pytest.raises(ValueError, match="base must have a method score"):
+        flow.nll_and_grad([[0.0002, 0.5], [0.3, 0.4]])
+    with pytest.raises(ValueError, match=r"base\.log_prob must be a number or -inf, got NaN"):
+        flows.Flow(flows.LULinear(2), Box(math.nan)).log_prob([[0.5, 0.5]])
+
+
 def test_no_gradient_outside():
     flow = positive()
     mixed = np.concatenate([OUTSIDE, np.ones((3, 2))])

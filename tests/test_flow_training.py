@@ -846,6 +846,63 @@ def test_batchnorm_the_other_way_round_is_refused():
         np.testing.assert_array_equal(array, kept)
 
 
+@pytest.mark.parametrize("normalization", [None, "actnorm"])
+def test_fit_after_fit_energy_keeps_what_was_trained(normalization):
+    """Neither whitening nor ActNorm take other numbers under layers that are trained."""
+
+    def log_density(x):
+        return -0.5 * (((x - 3) / 0.2) ** 2).sum(axis=1), -(x - 3) / 0.04
+
+    flow = small("real_nvp", normalization=normalization)
+    flow.fit_energy(log_density, n_steps=200, batch_size=64, learning_rate=1e-2, rng=1)
+    x = 3 + 0.2 * np.random.default_rng(2).normal(size=(500, 2))
+    before = flow.nll(x)
+    flow.fit(x, n_epochs=0)
+    assert flow.nll(x) == before
+
+
+@pytest.mark.parametrize("kind", [flows.Planar, flows.Radial])
+def test_residual_layers_of_a_new_conditioner_are_trained(kind):
+    """At raw parameters of zero a planar layer would have no gradient, and stay the identity."""
+    generator = np.random.default_rng(0)
+    x, context = generator.normal(size=(50, 2)) + 1, generator.normal(size=(50, 1))
+    for conditioner in (
+        flows.MLP(1, [4], kind.raw_size(2), rng=0),
+        flows.Constant(kind.raw_size(2)),
+    ):
+        flow = flows.Flow(kind(2, conditioner, rng=1))
+        given = {"context": context} if flow.context_dim else {}
+        np.testing.assert_allclose(flow.forward(x, **given)[0], x, rtol=0, atol=1e-15)
+        assert np.abs(flow.nll_and_grad(x, **given)[1]).max() > 1e-3
+
+
+def test_lbfgs_goes_back_from_beyond_the_support():
+    """A trial step that puts rows outside is no divergence."""
+    x = np.exp(np.random.default_rng(0).normal(size=(500, 2)))
+    layers = [flows.LULinear(2), flows.Elementwise(2, flows.Exp()), flows.LULinear(2)]
+    flow = flows.Flow(flows.Chain(layers))
+    before = flow.nll(x)
+    flow.fit(x, optimizer="lbfgs", n_epochs=20)
+    assert flow.nll(x) < before
+
+
+def test_resume_checks_the_weights_of_the_former_run():
+    """A new flow has another support until it has those."""
+
+    def flow(shift):
+        layers = [flows.LULinear(2), flows.Elementwise(2, flows.Exp()), flows.LULinear(2)]
+        made = flows.Flow(flows.Chain(layers))
+        made.parameters["2.shift"][:] = shift
+        return made
+
+    x = np.exp(np.random.default_rng(0).normal(size=(300, 2))) - 5
+    whole, half, fresh = flow(-5.5), flow(-5.5), flow(0.0)
+    whole.fit(x, n_epochs=4, rng=0)
+    part = half.fit(x, n_epochs=4, rng=0, callback=lambda state: state.epoch == 2)
+    fresh.fit(x, n_epochs=4, rng=0, resume=part)
+    np.testing.assert_array_equal(fresh.ravel(), whole.ravel())
+
+
 def test_gradients_go_through_the_statistics_of_a_batch():
     """Mean and deviation move with every row: by differences of the sum over all rows."""
     s = cases.LAYERS["BatchNorm"].subject(3)

@@ -172,6 +172,8 @@ def test_a_conditional_flow_is_drawn_at_its_context():
         plot.flow_steps(MAKERS["nsf"](), context=[1.0])
     with pytest.raises(ValueError, match="context must be left out"):
         plot.density(flows.toys.u1, 5, context=[1.0])
+    with pytest.raises(ValueError, match="context must be left out"):
+        plot.density(flows.Normal(2), 5, context=[1.0])
     figure = plot.flow_steps(f, target=f, context=[2.0], extent=5, n_panels=2, resolution=12)
     above = rows_of(figure)[0]
     assert np.array_equal(shown(above[-1])[0], shown(above[-2])[0])

@@ -40,6 +40,11 @@ class Constant(Module):
         """The length."""
         return {"n_out": self.n_out}
 
+    def start_from(self, raw):
+        """Give these raw parameters where all are zero now."""
+        if not self.own_parameters["value"].any():
+            self.own_parameters["value"][:] = raw
+
     def _forward(self, inputs, n):
         return self.own_parameters["value"][None], None
 
@@ -109,6 +114,12 @@ class MLP(Module):
     def bias(self, layer):
         """The vector that a layer adds."""
         return self.own_parameters[f"bias_{layer}"]
+
+    def start_from(self, raw):
+        """Give these raw parameters for every row where all are zero now."""
+        last = self.n_layers - 1
+        if not (self.weights(last).any() or self.bias(last).any()):
+            self.bias(last)[:] = raw
 
     def activate(self, h):
         """Apply the activation in place."""

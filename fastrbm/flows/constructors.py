@@ -75,7 +75,6 @@ def _residual(kind, dim, depth, width, rng, context_dim, dtype):
                 common.context_dim, [common.width] * 2, kind.raw_size(dim),
                 activation="tanh", rng=common.rng,
             )  # fmt: skip
-            conditioner.bias(2)[:] = kind.start(dim, common.rng)
         layers.append(kind(dim, conditioner, rng=common.rng))
     return common.flow(layers)
 

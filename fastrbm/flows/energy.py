@@ -14,6 +14,7 @@ import numpy as np
 from .. import validation
 from . import options as checked
 from .module import flatten
+from .normalization import keep
 from .run import NotFinite, Run
 from .team import on_threads
 
@@ -94,7 +95,11 @@ def fit_energy(
     flow.check_finite()
     descent = Descent(flow, log_density, anneal, context, batch_size, n_steps)
     descent.run = Run(flow, "step", max(n_steps, 1), -(-n_steps // STRETCH), "objective", options)
-    return descent.run.go(descent.descend)
+    try:
+        return descent.run.go(descent.descend)
+    finally:
+        if descent.run.done:  # a later `fit` must not put other layers under trained ones
+            keep(flow.bijection)
 
 
 class Descent:

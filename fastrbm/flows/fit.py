@@ -108,8 +108,11 @@ def fit(
     check_varies(data.x)
     flow.check_finite()
     before = flow.snapshot()
+    fitting = Fitting(flow, data, held_out, batch_size)
     try:
-        first = flow.adapt if resume is None else flow._log_prob
+        if resume is not None:
+            fitting.begin(options, n_epochs)  # the weights that rows are checked against
+        first = flow._adapt if resume is None else flow._log_prob
         given = (("X", data, first), ("validation_data", held_out, flow._log_prob))
         for name, part, log_prob in given:
             if part is not None and np.isinf(log_prob(part.x, part.context)).any():
@@ -119,10 +122,8 @@ def fit(
     except BaseException:
         flow.restore(before)
         raise
-    fitting = Fitting(flow, data, held_out, batch_size)
-    updates = n_epochs * fitting.n_batches
-    monitor = "nll" if held_out is None else "validation_nll"
-    fitting.run = Run(flow, "epoch", max(updates, 1), n_epochs, monitor, options)
+    if resume is None:
+        fitting.begin(options, n_epochs)
     return fitting.run.go(fitting.descend if optimizer == "adam" else fitting.search)
 
 
@@ -159,6 +160,12 @@ class Fitting:
         self.n_batches = math.ceil(len(data) / batch_size)
         self.batch_norms = [m for m in flow.bijection.modules() if isinstance(m, BatchNorm)]
         self.run = None
+
+    def begin(self, options, n_epochs):
+        """Make the run, or take up a former one."""
+        monitor = "nll" if self.held_out is None else "validation_nll"
+        total = max(n_epochs * self.n_batches, 1)
+        self.run = Run(self.flow, "epoch", total, n_epochs, monitor, options)
 
     @contextlib.contextmanager
     def batch_statistics(self):
@@ -202,16 +209,20 @@ class Fitting:
         from scipy.optimize import minimize  # a tenth of a second that few callers need
 
         run, flow = self.run, self.flow
-        start, norm = time.perf_counter(), 0.0
+        start, norm, best = time.perf_counter(), 0.0, math.inf
 
         def evaluate(theta):
-            nonlocal norm
+            nonlocal norm, best
             flow.fill(theta)
             with self.batch_statistics():
                 nll, gradient = self.loss(self.data)
             norm = clip(gradient, None)
             if not (math.isfinite(nll) and math.isfinite(norm)):
-                raise NotFinite
+                if best == math.inf:
+                    raise NotFinite
+                # A step too far, where rows are outside the support: the search goes back.
+                return best + 10 * (1 + abs(best)), np.zeros(len(theta))
+            best = min(best, nll)
             return nll, gradient.astype(np.float64)
 
         def accept(intermediate_result):
@@ -240,7 +251,7 @@ class Fitting:
         """The entry of history, with the nll of held-out rows."""
         if self.batch_norms:
             # What mini-batches gave is of their own statistics, and no log-likelihood.
-            nll = float(-self.flow.adapt(self.data.x, self.data.context).mean(dtype=float))
+            nll = float(-self.flow._adapt(self.data.x, self.data.context).mean(dtype=float))
         probe = self.data.take(slice(0, PROBE_ROWS))
         if not np.isfinite(self.flow._log_prob(probe.x, probe.context)).all():
             raise NotFinite  # the epoch's nll is of the weights before its last update

@@ -19,6 +19,8 @@ from .team import BLOCK_ROWS, on_threads
 #: Rows of a block of a gradient where rows are long: a mini-batch must feed several threads. With
 #: short rows they gain nothing, since Python's own work between array operations is not divided.
 GRADIENT_ROWS, LONG_ROW = 256, 16
+#: Draws of a base without score that tell how far it is spread.
+N_SPREAD = 256
 
 
 class Flow(Module):
@@ -128,13 +130,14 @@ class Flow(Module):
         values = np.empty(len(x), self.dtype)
 
         def work(block):
-            z, log_det, _ = self.bijection._inverse(x[block], _part(context, block))
-            values[block] = _add(self.base_log_prob(z), log_det)
+            with np.errstate(over="ignore", invalid="ignore"):  # far out: density zero
+                z, log_det, _ = self.bijection._inverse(x[block], _part(context, block))
+                values[block] = _add(self.base_log_prob(z), log_det)
 
         on_threads(work, len(x), module=self)
         return values
 
-    def adapt(self, x, context):
+    def _adapt(self, x, context):
         """Show the layers that take numbers from data the training set; return its `_log_prob`."""
         z, log_det = self.bijection._adapt(x, context, inverse=True)
         return _add(self.base_log_prob(z), log_det)
@@ -261,7 +264,10 @@ class Flow(Module):
         """The base's log_prob of latent points; ours goes unchecked, as points may be infinite."""
         if isinstance(self.base, Base):
             return self.base._log_prob(z)
-        return _of_base("log_prob", self.base.log_prob(z), (len(z),))
+        value = _of_base("log_prob", self.base.log_prob(z), (len(z),))
+        if np.isnan(value[np.isfinite(z).all(axis=1)]).any():
+            raise ValueError("base.log_prob must be a number or -inf, got NaN")
+        return value
 
     def base_sample(self, n, generator):
         """n latent points of the base, in the flow's dtype."""
@@ -269,20 +275,32 @@ class Flow(Module):
         return np.ascontiguousarray(z, self.dtype)
 
     def _score(self, z):
-        """The gradient of the base's log_prob; by fourth-order differences where it has none."""
+        """The gradient of the base's log_prob; by fourth-order differences where it has none.
+
+        Their step is a small part of how far draws of the base are spread.
+        """
         if isinstance(self.base, Base):
             return self.base._score(z)
         if hasattr(self.base, "score"):
             return _of_base("score", self.base.score(z), z.shape)
         gradient = np.empty_like(z)
-        step = np.finfo(z.dtype).eps ** 0.2
+        draws = self.base_sample(N_SPREAD, np.random.default_rng(0))
+        spread = np.subtract(*np.quantile(draws, [0.75, 0.25], axis=0))
+        steps = np.finfo(z.dtype).eps ** 0.2 * np.where(spread > 0, spread, 1)
         log_prob = self.base_log_prob
-        for i in range(self.dim):
+        for i, step in enumerate(steps.astype(z.dtype)):
             h = np.zeros(self.dim, z.dtype)
             h[i] = step
-            near = log_prob(z + h) - log_prob(z - h)
-            far = log_prob(z + 2 * h) - log_prob(z - 2 * h)
-            gradient[:, i] = (8 * near - far) / (12 * step)
+            with np.errstate(invalid="ignore"):
+                near = log_prob(z + h) - log_prob(z - h)
+                far = log_prob(z + 2 * h) - log_prob(z - 2 * h)
+                gradient[:, i] = (8 * near - far) / (12 * step)
+        inside = np.isfinite(log_prob(z))
+        if not np.isfinite(gradient[inside]).all():
+            raise ValueError(
+                "base must have a method score: its support ends so close to some points that "
+                "differences of log_prob give no gradient"
+            )
         return gradient
 
     def one_context(self, context, n):

@@ -2,7 +2,8 @@
 
 All three are the identity until `Flow.fit` shows them data, in the direction from data to latent
 space; `_adapt` is how it does so. Whitening and ActNorm take the first data they see and keep what
-they took, batch normalisation takes new statistics whenever it is shown the training set.
+they took, or stay as they are once `Flow.fit_energy` has trained the flow around them. Batch
+normalisation takes new statistics whenever it is shown the training set.
 """
 
 import logging
@@ -238,6 +239,23 @@ def _moments(x):
             f"X must be scaled: the deviation of column {bad[0]} is {deviation[bad[0]]:g}"
         )
     return mean, deviation
+
+
+def keep(bijection):
+    """Let data no longer set what `bijection` holds: from here on it is trained as it is.
+
+    Examples
+    --------
+    >>> from fastrbm.flows import Whitening
+    >>> from fastrbm.flows.normalization import keep
+    >>> layer = Whitening(2)
+    >>> keep(layer)
+    >>> layer.state["set"]
+    array([1.])
+    """
+    for module in bijection.modules():
+        if "set" in module.own_state:
+            module.own_state["set"][:] = 1
 
 
 def check_varies(x):

@@ -48,8 +48,8 @@ class Residual(Bijection):
     ----------
     dim : int
     conditioner : Constant or MLP, optional
-        By default `Constant` with the values of `start`; an MLP of the context makes the
-        parameters depend on it.
+        By default `Constant`; an MLP of the context makes the parameters depend on it. One that
+        gives zeros, as they do when new, is set to give the values of `start`.
     rng : None, int, SeedSequence, BitGenerator or Generator
         Draws the values of `start`.
     """
@@ -60,9 +60,9 @@ class Residual(Bijection):
         n_raw = self.raw_size(dim)
         if conditioner is None:
             conditioner = Constant(n_raw)
-            conditioner.own_parameters["value"][:] = self.start(dim, rng)
         if conditioner.n_out != n_raw:
             raise ValueError(f"conditioner must have {n_raw} outputs, got {conditioner.n_out}")
+        conditioner.start_from(self.start(dim, rng))  # at zero there would be no gradient
         self.conditioner = conditioner
         self.children = {"conditioner": conditioner}
         self.dtype = conditioner.dtype
@@ -151,7 +151,8 @@ class Planar(Residual):
 
     def _solve(self, y, raw):
         _, w, b, _, m, _, _, v, fold = self._split(raw)
-        target = (y * w).sum(axis=1) + b
+        # Where products overflow any finite number will do: the density is zero there.
+        target = np.nan_to_num((y * w).sum(axis=1) + b)
         m = np.broadcast_to(m, target.shape)
 
         def function(p):

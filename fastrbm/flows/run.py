@@ -205,9 +205,10 @@ class Run:
                 result=result,
             ) from failure
         if self.stopped == "diverged":
+            hint = "; a lower learning_rate helps" if self.options.optimizer == "adam" else ""
             raise DivergenceError(
                 f"training diverged after {self.done} {self._plural}: loss or gradient is not "
-                "finite; a lower learning_rate helps",
+                f"finite{hint}",
                 result=result,
             ) from failure
         return result

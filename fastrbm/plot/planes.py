@@ -213,12 +213,12 @@ def image(target, window, resolution, context=None):
     middles = (np.arange(resolution) + 0.5) / resolution
     across, up = left + (right - left) * middles, bottom + (top - bottom) * middles
     points = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
+    if context is not None and not hasattr(target, "context_dim"):
+        raise ValueError(f"context must be left out where target is no flow, got {context!r}")
     if hasattr(target, "log_prob"):
         log = target.log_prob(points, **({} if context is None else {"context": context}))
         log_z = 0.0
     else:
-        if context is not None:
-            raise ValueError(f"context must be left out where target is no flow, got {context!r}")
         log = np.asarray(target(points)[0])
         if log.shape != points.shape[:1]:
             raise ValueError("target must return log-densities (n,) and gradients of points (n, 2)")
