@@ -295,8 +295,8 @@ class Flow(Module):
                 near = log_prob(z + h) - log_prob(z - h)
                 far = log_prob(z + 2 * h) - log_prob(z - 2 * h)
                 gradient[:, i] = (8 * near - far) / (12 * step)
-        inside = np.isfinite(log_prob(z))
-        if not np.isfinite(gradient[inside]).all():
+        bad = ~np.isfinite(gradient).all(axis=1)
+        if bad.any() and np.isfinite(log_prob(z[bad])).any():
             raise ValueError(
                 "base must have a method score: its support ends so close to some points that "
                 "differences of log_prob give no gradient"

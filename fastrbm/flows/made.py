@@ -101,8 +101,11 @@ class MADE(MLP):
         return super().weights_vjp(layer, h, g) * self.masks[layer]
 
     def _known(self, layer, degree):
-        """How many units of a hidden layer have degrees <= degree: they come first."""
-        return int(np.searchsorted(self.degrees[layer], degree, side="right"))
+        """How many units of a hidden layer have degrees <= degree, or each of many degrees.
+
+        They come first.
+        """
+        return np.searchsorted(self.degrees[layer], degree, side="right")
 
     def _transposed(self):
         """Masked matrices (units after, units before); the output's as (dim, n_raw, units)."""
@@ -144,9 +147,9 @@ class MADE(MLP):
             known[:start] = context.T
         layers = [np.empty((len(bias), n), self.dtype) for bias in biases]
         raw = layers[-1].reshape(self.dim, self.n_raw, n)
-        # Units of each layer that can be computed when i entries are known: they come first.
+        # Units of each layer that can be computed when i entries are known.
         degrees = np.arange(self.dim)
-        ends = [np.searchsorted(hidden, degrees, side="right") for hidden in self.degrees[1:-1]]
+        ends = [self._known(layer, degrees) for layer in range(1, self.n_layers)]
         ends = [end.tolist() for end in (*ends, (degrees + 1) * self.n_raw)]
         done, added = [0] * len(layers), [0] * len(layers)
         for i in range(self.dim):
