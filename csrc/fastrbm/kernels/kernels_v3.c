@@ -114,6 +114,48 @@ static inline uint64_t zeros_v3(vu16_v3 a, vu16_v3 b) {
                 : "cc");                                                                           \
     } while (0)
 
+/* columns[j] bit r = bit j of row r, for j < n_cols; at most 64 rows, 32 at a time. Sixteen rows in each 128-bit
+ * lane: two of them a vector, so that unpacking pairs, fours and eights leaves byte b of every row in vector b;
+ * then the sign bits of the bytes are a column at a time. */
+#define COLUMNS_OF 1
+static void columns_of_v3(const uint64_t *rows, size_t stride, size_t n_rows, size_t n_cols,
+                          uint64_t columns[64]) {
+    const __m256i pairs = _mm256_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15, 0,
+                                           8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+    for (size_t r0 = 0; r0 < n_rows; r0 += 32) {
+        uint64_t words[32] = {0};
+        __m256i a[8], b[8];
+        for (size_t r = r0; r < n_rows && r < r0 + 32; ++r) words[r - r0] = rows[r * stride];
+        for (size_t i = 0; i < 8; ++i) {
+            const __m128i low = _mm_loadu_si128((const __m128i *)(const void *)(words + 2 * i)),
+                          high =
+                              _mm_loadu_si128((const __m128i *)(const void *)(words + 16 + 2 * i));
+            a[i] = _mm256_shuffle_epi8(_mm256_set_m128i(high, low), pairs);
+        }
+        for (size_t i = 0; i < 4; ++i) { /* four rows: bytes 0 to 3, and 4 to 7 */
+            b[i] = _mm256_unpacklo_epi16(a[2 * i], a[2 * i + 1]);
+            b[4 + i] = _mm256_unpackhi_epi16(a[2 * i], a[2 * i + 1]);
+        }
+        for (size_t half = 0; half < 8; half += 4)
+            for (size_t i = 0; i < 2; ++i) { /* eight rows: two bytes each */
+                a[half + i] = _mm256_unpacklo_epi32(b[half + 2 * i], b[half + 2 * i + 1]);
+                a[half + 2 + i] = _mm256_unpackhi_epi32(b[half + 2 * i], b[half + 2 * i + 1]);
+            }
+        for (size_t i = 0; i < 4; ++i) {
+            b[2 * i] = _mm256_unpacklo_epi64(a[2 * i], a[2 * i + 1]);
+            b[2 * i + 1] = _mm256_unpackhi_epi64(a[2 * i], a[2 * i + 1]);
+        }
+        for (size_t byte = 0; 8 * byte < n_cols; ++byte) {
+            __m256i v = b[byte];
+            for (size_t bit = 8; bit-- > 0; v = _mm256_add_epi8(v, v)) {
+                const uint64_t column = (uint32_t)_mm256_movemask_epi8(v);
+                columns[8 * byte + bit] =
+                    r0 == 0 ? column : columns[8 * byte + bit] | column << 32;
+            }
+        }
+    }
+}
+
 #include "fallback.inc"
 #include "kernels_body.inc"
 
