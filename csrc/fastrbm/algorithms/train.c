@@ -12,7 +12,7 @@
 /* Multiply-adds between two looks at the clock: well below a millisecond. */
 #define POLL_WORK 1e6
 
-/* Updates of fewer multiply-adds are made by one thread, since the threads meet 2 k + 4 times in each. */
+/* Updates of fewer multiply-adds are made by one thread, since the threads meet 2 k + 2 times in each. */
 #define MIN_WORK_PER_UPDATE 1e5
 
 /* Multiply-adds of an update, a draw counted as 64. */
@@ -31,11 +31,16 @@ static size_t learned_values(const frbm_rbm_t *rbm, int side) {
     return (size_t)frbm_unit(layer->unit)->n_learned * layer->n * sizeof(double);
 }
 
+/* Bytes of the visible states of a phase. */
+static size_t phase_bytes(const frbm_rbm_t *rbm, size_t n_rows, int packed) {
+    return packed ? state_bytes(rbm, FRBM_VISIBLE, n_rows)
+                  : frbm_matrix_size(n_rows, rbm->visible.n, rbm->dtype);
+}
+
 static void take_phase(frbm_workspace_t *w, const frbm_rbm_t *rbm, size_t n_rows, int packed,
-                       frbm_phase_t *phase) {
+                       size_t copies, frbm_phase_t *phase) {
     const size_t n = rbm->visible.n;
-    phase->states = frbm_workspace_take(w, packed ? state_bytes(rbm, FRBM_VISIBLE, n_rows)
-                                                  : frbm_matrix_size(n_rows, n, rbm->dtype));
+    phase->states = frbm_workspace_take(w, copies * phase_bytes(rbm, n_rows, packed));
     phase->states_t =
         packed && frbm_unit_is_discrete(frbm_unit(rbm->visible.unit))
             ? (uint64_t *)frbm_workspace_take(w, n * frbm_bit_words(n_rows) * sizeof(uint64_t))
@@ -68,8 +73,9 @@ static void take_all(struct frbm_train_buffers *b, frbm_workspace_t *w, const fr
             (double *)frbm_workspace_take(w, (size_t)n_learned * layer->n * sizeof(double));
     }
     b->order = (uint32_t *)frbm_workspace_take(w, data->n_rows * sizeof(uint32_t));
-    take_phase(w, rbm, batch, data->packed, &b->data);
-    take_phase(w, rbm, chains, discrete, &b->model);
+    take_phase(w, rbm, batch, data->packed, 2, &b->data);
+    b->batch_bytes = phase_bytes(rbm, batch, data->packed);
+    take_phase(w, rbm, chains, discrete, 1, &b->model);
     if (o->moments != NULL) {
         b->products = (double *)frbm_workspace_take(w, s.n * s.p * sizeof(double));
         for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side)
@@ -311,7 +317,8 @@ static int publish(frbm_train_t *t) {
 
 /* ------------------------------------------------------------------------------------ epochs */
 
-/* What one thread does between updates, for all. */
+/* What one thread does after an update, for all, while the others begin the next one: none changes the model or
+ * the chains before it has met this one again, and there they read what is said here. */
 static void after_update(frbm_train_t *t, frbm_epoch_t *epoch, size_t n_rows) {
     const frbm_train_shape_t s = frbm_train_shape(&t->rbm);
     for (size_t i = 0; i < s.row_tiles * s.lane_tiles; ++i)
@@ -332,20 +339,30 @@ typedef struct {
     int n_threads;
 } job_t;
 
+/* The mini-batch from row `first` of the order on, of those before `end`. */
+static frbm_batch_t batch_at(const frbm_train_t *t, size_t first, size_t end, uint64_t number) {
+    const size_t left = end - first, most = t->options.batch_size;
+    const frbm_batch_t batch = {first, left < most ? left : most, number};
+    return batch;
+}
+
 /* The updates from rows [first, end) of the order. */
 static void run_updates(frbm_train_t *t, const job_t *job, frbm_team_t team, frbm_epoch_t *epoch,
                         size_t first, size_t end) {
-    const size_t batch = t->options.batch_size;
-    for (; first < end; first += batch) {
-        const size_t rows = end - first < batch ? end - first : batch;
-        if (!frbm_train_update(t, &team, epoch, first, rows, job->learning_rate, job->key)) {
-            frbm_team_barrier(&team);
-            if (team.thread == 0) restore(t);
+    frbm_batch_t batch = batch_at(t, first, end, t->n_updates);
+    frbm_train_gather(t, &team, epoch, &batch, job->key);
+    frbm_team_barrier(&team); /* from here on one thread counts the updates of t */
+    while (batch.n_rows > 0) {
+        const size_t done = batch.first + batch.n_rows;
+        const frbm_batch_t next = batch_at(t, done, end, batch.number + 1);
+        if (!frbm_train_update(t, &team, epoch, &batch, done < end ? &next : NULL,
+                               job->learning_rate, job->key)) {
+            /* Chains that have moved: only where every update is checked, see LONG_UPDATE. */
+            if (team.thread == 0 && t->buffers->check_interval == 1) restore(t);
             break;
         }
-        if (team.thread == 0) after_update(t, epoch, rows);
-        frbm_team_barrier(&team);
-        if (epoch->rc != FRBM_OK) break;
+        if (team.thread == 0) after_update(t, epoch, batch.n_rows);
+        batch = next;
     }
 }
 

@@ -38,6 +38,7 @@ struct frbm_train_buffers {
     double *gradient[2]; /* and its gradient, n_learned n */
     uint32_t *order;     /* rows of the epoch */
     frbm_phase_t data, model;
+    size_t batch_bytes;            /* of the states of a mini-batch */
     double *products, *moments[2]; /* what a source of moments says: <v h>, and by side */
     void *start;                   /* drawn start of CD chains, where data are probabilities */
     void *hidden;                  /* hidden states of the chains */
@@ -90,11 +91,22 @@ typedef struct {
     int rc; /* leave the epoch when not FRBM_OK */
 } frbm_epoch_t;
 
-/* One update from rows order[first .. first + n_rows) by every thread of the team. Ends with a
- * barrier. Returns 0 if the poll stopped it between two sweeps: no parameter has moved then, and
- * epoch->rc says so. */
-int frbm_train_update(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t *epoch, size_t first,
-                      size_t n_rows, double learning_rate, uint64_t key);
+/* The rows order[first .. first + n_rows) of update `number`, counted since training began. */
+typedef struct {
+    size_t first, n_rows;
+    uint64_t number;
+} frbm_batch_t;
+
+/* Copies the rows of a mini-batch; by every thread of the team, with a barrier before they are used. */
+void frbm_train_gather(const frbm_train_t *t, const frbm_team_t *team, const frbm_epoch_t *epoch,
+                       const frbm_batch_t *batch, uint64_t key);
+
+/* One update from a mini-batch whose rows are gathered, by every thread of the team; gathers those of the next
+ * one, if there is one, and ends with a barrier. Returns 0, with no parameter moved, if epoch->rc is not
+ * FRBM_OK after the first phase, or if the poll stopped it between two sweeps. */
+int frbm_train_update(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t *epoch,
+                      const frbm_batch_t *batch, const frbm_batch_t *next, double learning_rate,
+                      uint64_t key);
 
 /* The data term over rows order[0 .. n_rows) by every thread of the team; see
  * frbm_train_data_term. Returns 0 if the poll stopped it. */

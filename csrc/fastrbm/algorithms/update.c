@@ -21,6 +21,8 @@ typedef struct {
     const frbm_exec_t *exec;
     frbm_train_shape_t shape;
     size_t n_rows, n_chains;
+    uint64_t number; /* of the update, since training began */
+    void *data;      /* its rows */
     uint64_t key;
     double learning_rate;
     void *scratch;
@@ -33,37 +35,49 @@ static frbm_stream_t stream_of(const update_t *u, uint64_t step, enum frbm_purpo
 
 /* ------------------------------------------------------------------------------------- the batch */
 
+/* The rows of mini-batches are copied while the one before is still in use: two buffers in turn. */
+static void *batch_rows(const frbm_train_t *t, uint64_t number) {
+    return (char *)t->buffers->data.states + number % 2 * t->buffers->batch_bytes;
+}
+
 /* The start of chain r where its row holds probabilities of Bernoulli units. */
-static void draw_start(const update_t *u, size_t r, const void *probabilities) {
+static void draw_start(const frbm_train_t *t, const frbm_kernels_t *kernels, uint64_t number,
+                       uint64_t key, size_t r, const void *probabilities) {
     enum { UNITS = 64 };
     uint32_t words[UNITS + FRBM_WORDS_SLACK];
-    const frbm_stream_t s = stream_of(u, u->t->n_updates, FRBM_PURPOSE_TRAIN_DATA);
-    uint64_t *bits = (uint64_t *)u->b->start + r * frbm_bit_words(u->shape.n);
-    for (size_t first = 0; first < u->shape.n; first += UNITS) {
-        const size_t left = u->shape.n - first, n = left < UNITS ? left : UNITS;
+    const frbm_rbm_t *work = &t->buffers->work;
+    const size_t n_units = work->visible.n;
+    const frbm_stream_t s = frbm_stream(key, number, FRBM_PURPOSE_TRAIN_DATA, 0);
+    uint64_t *bits = (uint64_t *)t->buffers->start + r * frbm_bit_words(n_units);
+    for (size_t first = 0; first < n_units; first += UNITS) {
+        const size_t left = n_units - first, n = left < UNITS ? left : UNITS;
         uint64_t word = 0;
-        u->exec->kernels->random_words(&s, (uint32_t)r, 1, (uint32_t)first / 4, (n + 3) / 4, words);
+        kernels->random_words(&s, (uint32_t)r, 1, (uint32_t)first / 4, (n + 3) / 4, words);
         for (size_t i = 0; i < n; ++i) {
-            const double p = frbm_real_get(probabilities, u->b->work.dtype, first + i);
+            const double p = frbm_real_get(probabilities, work->dtype, first + i);
             word |= (uint64_t)((double)words[i] < p * 4294967296.0) << i;
         }
         bits[first / 64] = word;
     }
 }
 
-static void gather(const update_t *u, size_t first) {
-    const frbm_data_t *data = &u->t->data;
-    const size_t words = frbm_bit_words(u->shape.n);
-    for (size_t r = frbm_team_begin(u->team, u->n_rows); r < frbm_team_end(u->team, u->n_rows);
-         ++r) {
-        const size_t from = u->b->order[first + r];
+void frbm_train_gather(const frbm_train_t *t, const frbm_team_t *team, const frbm_epoch_t *epoch,
+                       const frbm_batch_t *batch, uint64_t key) {
+    const frbm_data_t *data = &t->data;
+    const frbm_rbm_t *work = &t->buffers->work;
+    const size_t words = frbm_bit_words(work->visible.n);
+    const size_t stride = frbm_padded(work->visible.n) * frbm_real_size(work->dtype);
+    const size_t end = frbm_team_end(team, batch->n_rows);
+    for (size_t r = frbm_team_begin(team, batch->n_rows); r < end; ++r) {
+        const size_t from = t->buffers->order[batch->first + r];
         if (data->packed) {
-            uint64_t *to = (uint64_t *)u->b->data.states + r * words;
+            uint64_t *to = (uint64_t *)batch_rows(t, batch->number) + r * words;
             for (size_t w = 0; w < words; ++w) to[w] = data->bits[from * words + w];
         } else {
-            char *row = (char *)u->b->data.states + r * frbm_padded(u->shape.n) * u->shape.real;
-            frbm_array_load_row(&data->values, from, u->b->work.dtype, row);
-            if (u->b->start != NULL) draw_start(u, r, row);
+            char *row = (char *)batch_rows(t, batch->number) + r * stride;
+            frbm_array_load_row(&data->values, from, work->dtype, row);
+            if (t->buffers->start != NULL)
+                draw_start(t, epoch->poll.exec->kernels, batch->number, key, r, row);
         }
     }
 }
@@ -72,9 +86,9 @@ static void gather(const update_t *u, size_t first) {
 
 /* The data as the left operand of a product: packed as the layer is, or reals. */
 static frbm_operand_t data_operand(const update_t *u) {
-    const frbm_operand_t reals = {FRBM_STORE_REALS, u->b->data.states, frbm_padded(u->shape.n), 1};
+    const frbm_operand_t reals = {FRBM_STORE_REALS, u->data, frbm_padded(u->shape.n), 1};
     return u->t->data.packed
-               ? frbm_states_operand(&u->b->work.visible, u->b->work.dtype, u->b->data.states)
+               ? frbm_states_operand(&u->b->work.visible, u->b->work.dtype, u->data)
                : reals;
 }
 
@@ -106,10 +120,6 @@ static void draw_visible(const update_t *u, uint64_t sweep) {
         .states = u->b->model.states,
         .stride = frbm_states_stride(&work->visible, work->dtype)};
     frbm_conditional_run(&down, &job, u->team, u->scratch);
-}
-
-static size_t gradient_h_size(const frbm_rbm_t *rbm, size_t n_rows) {
-    return frbm_row_chunks(n_rows) * (size_t)frbm_unit(rbm->hidden.unit)->n_learned * rbm->hidden.n;
 }
 
 /* factor E[h | v] of a phase and, with draw, the first hidden states of the chains from the same
@@ -166,7 +176,7 @@ static void probability_gradient(const update_t *u, size_t begin, size_t end, do
     double *sums = u->b->gradient[FRBM_VISIBLE];
     for (size_t r = 0; r < u->n_rows; ++r) {
         const char *row =
-            (const char *)u->b->data.states + r * frbm_padded(u->shape.n) * u->shape.real;
+            (const char *)u->data + r * frbm_padded(u->shape.n) * u->shape.real;
         for (size_t i = begin; i < end; ++i) sums[i] += factor * frbm_real_get(row, dtype, i);
     }
 }
@@ -190,7 +200,7 @@ static void layer_gradients(const update_t *u, double data_factor, double model_
         probability_gradient(u, begin, end, data_factor);
     else
         unit->state_gradient(layer, work->dtype, kernels, begin, end,
-                             discrete ? (void *)b->data.states_t : b->data.states, u->n_rows,
+                             discrete ? (void *)b->data.states_t : u->data, u->n_rows,
                              stride, data_factor, sums);
     if (u->n_chains > 0)
         unit->state_gradient(layer, work->dtype, kernels, begin, end,
@@ -258,6 +268,7 @@ static void gradient_tile(const update_t *u, size_t tile, size_t *row, size_t *n
     if (u->exact) moments_tile(u, *row, *n_rows, *first, *lanes);
 
     const frbm_phase_t *phases[2] = {&b->data, &b->model};
+    const void *states[2] = {u->data, b->model.states};
     const size_t depths[2] = {u->n_rows, u->n_chains};
     for (int side = 0; side < 2 && depths[side] > 0; ++side) {
         const int reals = !frbm_unit_is_discrete(frbm_unit(work->visible.unit)) ||
@@ -267,7 +278,7 @@ static void gradient_tile(const update_t *u, size_t tile, size_t *row, size_t *n
                             phases[side]->states_t + *row * words, words, 0};
         if (reals) {
             const frbm_operand_t columns = {FRBM_STORE_REALS,
-                                            (const char *)phases[side]->states + *row * real, 1,
+                                            (const char *)states[side] + *row * real, 1,
                                             frbm_padded(n)};
             a = columns;
         }
@@ -363,20 +374,18 @@ static int poll_long_update(const update_t *u, frbm_epoch_t *epoch) {
 
 /* What the threads need to know of this update. */
 static update_t begin_update(frbm_train_t *t, const frbm_team_t *team, const frbm_epoch_t *epoch,
-                             size_t n_rows, size_t n_chains) {
+                             const frbm_batch_t *batch, size_t n_chains) {
     struct frbm_train_buffers *b = t->buffers;
     const update_t u = {.t = t,
                         .b = b,
                         .team = team,
                         .exec = epoch->poll.exec,
                         .shape = frbm_train_shape(&b->work),
-                        .n_rows = n_rows,
+                        .n_rows = batch->n_rows,
                         .n_chains = n_chains,
+                        .number = batch->number,
+                        .data = batch_rows(t, batch->number),
                         .scratch = b->scratch + (size_t)team->thread * b->thread_scratch};
-    if (team->thread == 0) {
-        memset(b->data.gradient_h, 0, gradient_h_size(&b->work, n_rows) * sizeof(double));
-        memset(b->model.gradient_h, 0, gradient_h_size(&b->work, n_chains) * sizeof(double));
-    }
     return u;
 }
 
@@ -384,7 +393,7 @@ static update_t begin_update(frbm_train_t *t, const frbm_team_t *team, const frb
 static void positive_phase(const update_t *u, double factor, const frbm_stream_t *draw) {
     hidden_means(u, &u->b->data, data_operand(u), u->n_rows, factor, draw);
     if (u->t->data.packed)
-        transpose(u, &u->b->work.visible, u->b->data.states, u->n_rows, u->b->data.states_t);
+        transpose(u, &u->b->work.visible, u->data, u->n_rows, u->b->data.states_t);
 }
 
 /* The chains, whose first hidden states are drawn, and their statistics. Returns 0 if stopped. */
@@ -402,7 +411,7 @@ static int negative_phase(const update_t *u, frbm_epoch_t *epoch, uint64_t sweep
     }
 
     if (o->samples) {
-        draw_hidden(u, b->model.states, u->t->n_updates, FRBM_PURPOSE_TRAIN_STATISTIC);
+        draw_hidden(u, b->model.states, u->number, FRBM_PURPOSE_TRAIN_STATISTIC);
         frbm_team_barrier(u->team);
         hidden_samples(u, factor);
         if (b->hidden_t != NULL) transpose(u, &work->hidden, b->hidden, u->n_chains, b->hidden_t);
@@ -416,20 +425,18 @@ static int negative_phase(const update_t *u, frbm_epoch_t *epoch, uint64_t sweep
     return !poll_long_update(u, epoch);
 }
 
-int frbm_train_update(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t *epoch, size_t first,
-                      size_t n_rows, double learning_rate, uint64_t key) {
+int frbm_train_update(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t *epoch,
+                      const frbm_batch_t *batch, const frbm_batch_t *next, double learning_rate,
+                      uint64_t key) {
     const frbm_train_options_t *o = &t->options;
     const struct frbm_train_buffers *b = t->buffers;
-    update_t u = begin_update(t, team, epoch, n_rows, frbm_train_chains(o, n_rows));
+    update_t u = begin_update(t, team, epoch, batch, frbm_train_chains(o, batch->n_rows));
     u.key = key;
     u.learning_rate = learning_rate;
     u.exact = o->moments != NULL;
-    const double data_factor = 1.0 / (double)n_rows;
+    const double data_factor = 1.0 / (double)u.n_rows;
     const double model_factor = u.exact ? 0 : -1.0 / (double)u.n_chains;
-    const uint64_t sweep = t->n_updates * (uint64_t)o->k;
-
-    gather(&u, first);
-    frbm_team_barrier(team);
+    const uint64_t sweep = u.number * (uint64_t)o->k;
 
     /* CD chains start at the data: their first hidden states come from the inputs of the means. */
     const int from_data = !u.exact && !o->persistent && b->start == NULL;
@@ -445,6 +452,7 @@ int frbm_train_update(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t *ep
     const double clip = clip_factor(&u);
     step_layers(&u, clip);
     step_weights(&u, clip);
+    if (next != NULL) frbm_train_gather(t, team, epoch, next, key);
     frbm_team_barrier(team);
     return 1;
 }
@@ -455,11 +463,12 @@ int frbm_train_statistics(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t
                           size_t n_rows, double *products, double *visible, double *hidden) {
     struct frbm_train_buffers *b = t->buffers;
     double *layers[2] = {visible, hidden};
-    const update_t u = begin_update(t, team, epoch, n_rows, 0);
+    const frbm_batch_t batch = {0, n_rows, 0};
+    const update_t u = begin_update(t, team, epoch, &batch, 0);
     const double factor = 1.0 / (double)n_rows;
     const size_t n_tiles = u.shape.row_tiles * u.shape.lane_tiles;
 
-    gather(&u, 0);
+    frbm_train_gather(t, team, epoch, &batch, 0);
     frbm_team_barrier(team);
     positive_phase(&u, factor, NULL);
     if (poll_long_update(&u, epoch)) return 0;

@@ -83,9 +83,11 @@ static void run_tile(const frbm_conditional_t *c, const frbm_conditional_job_t *
             const size_t rows = tile.n_rows - r < FRBM_ROW_CHUNK ? tile.n_rows - r : FRBM_ROW_CHUNK;
             const frbm_tile_t part = {first, lanes, rows,
                                       (const char *)scratch + r * FRBM_TILE * size};
+            double *sums = job->gradient + chunk * (size_t)unit->n_learned * c->layer->n;
+            for (size_t k = 0; k < (size_t)unit->n_learned; ++k)
+                memset(sums + k * c->layer->n + first, 0, lanes * sizeof *sums);
             unit->input_gradient(c->layer, c->dtype, c->kernels, &part, job->beta, job->factor,
-                                 means + r * job->ldmeans * size, job->ldmeans,
-                                 job->gradient + chunk * (size_t)unit->n_learned * c->layer->n);
+                                 means + r * job->ldmeans * size, job->ldmeans, sums);
         }
     }
     if (job->states != NULL) {
