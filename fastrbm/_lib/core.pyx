@@ -257,22 +257,34 @@ class Scan:
     """What values an array holds; see scan()."""
 
     __slots__ = (
-        "bad_index", "finite", "has_fraction", "has_minus_one", "has_one", "has_other", "has_zero",
-        "max", "min", "n",
+        "bad_index", "column_sums", "finite", "has_fraction", "has_minus_one", "has_one", "has_other",
+        "has_zero", "max", "min", "n",
     )
 
 
-def scan(Exec exec, array):
-    """The values of a 2-D array in one pass, without temporaries."""
-    cdef View v = view(array)
+def scan(Exec exec, array, bint sums=False):
+    """The values of a 2-D array in one pass, without temporaries.
+
+    With sums, `column_sums` are those over its rows, float64 (n_cols,), else None.
+    """
+    cdef View v = view(array), out
     cdef frbm_scan_t c
     cdef Poll poll = Poll.__new__(Poll)
     cdef frbm_exec_t how = polled(exec, poll)
+    cdef Memory workspace
+    cdef double *work = NULL
+    cdef double *totals = NULL
+    s = Scan()
+    s.column_sums = None
+    if sums:
+        s.column_sums = np.empty(v.c.n_cols)
+        out = output(s.column_sums, 1, v.c.n_cols, frbm.FRBM_FLOAT64)
+        workspace = Memory(frbm_data_sums_size(v.c.n_cols))
+        work, totals = <double *>workspace.p, <double *>out.buffer.buf
     with nogil:
-        frbm_data_scan(&v.c, &how, &c)
+        frbm_data_scan(&v.c, &how, work, &c, totals)
     if poll.error is not None:
         raise poll.error
-    s = Scan()
     s.n = v.c.n_rows * v.c.n_cols
     s.finite = bool(c.finite)
     s.min, s.max = c.min, c.max
@@ -280,21 +292,6 @@ def scan(Exec exec, array):
     s.has_fraction, s.has_other = bool(c.has_fraction), bool(c.has_other)
     s.bad_index = None if c.finite else (c.bad_row, c.bad_col)
     return s
-
-
-def column_sums(Exec exec, array):
-    """Sums over the rows of a 2-D array, float64 (n_cols,)."""
-    cdef View v = view(array)
-    cdef Poll poll = Poll.__new__(Poll)
-    cdef frbm_exec_t how = polled(exec, poll)
-    cdef Memory workspace = Memory(frbm_data_sums_size(v.c.n_cols))
-    sums = np.empty(v.c.n_cols)
-    cdef View out = output(sums, 1, v.c.n_cols, frbm.FRBM_FLOAT64)
-    with nogil:
-        frbm_data_sums(&v.c, &how, <double *>workspace.p, <double *>out.buffer.buf)
-    if poll.error is not None:
-        raise poll.error
-    return sums
 
 
 # ------------------------------------------------------------------------------ random numbers

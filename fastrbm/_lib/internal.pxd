@@ -25,10 +25,9 @@ cdef extern from "fastrbm/core/array.h" nogil:
 
 
 cdef extern from "fastrbm/algorithms/data.h" nogil:
-    int frbm_data_scan(const frbm_array_t *array, const frbm_exec_t *exec, frbm_scan_t *scan)
     size_t frbm_data_sums_size(size_t n_cols)
-    int frbm_data_sums(const frbm_array_t *array, const frbm_exec_t *exec, double *workspace,
-                       double *sums)
+    int frbm_data_scan(const frbm_array_t *array, const frbm_exec_t *exec, double *workspace,
+                       frbm_scan_t *scan, double *sums)
 
 
 cdef extern from "fastrbm/core/rng.h" nogil:

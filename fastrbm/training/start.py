@@ -66,12 +66,12 @@ def prepare(data, settings, key, executor=None):
     """
     dtype = settings.dtype or (DEFAULT_DTYPE if settings.model is None else settings.model.dtype)
     executor = executor or _lib.executor(settings.n_threads)
-    scan = finite_scan("data", data, float(np.finfo(dtype).max), executor)
+    scan = finite_scan("data", data, float(np.finfo(dtype).max), executor, sums=True)
     if settings.model is not None:
         rbm = _given_model(data, settings)
         fixed = set()
     else:
-        visible = _visible_layer(data, scan, settings.visible, executor)
+        visible = _visible_layer(data, scan, settings.visible)
         hidden, fixed = _hidden_layer(visible, settings)
         weights = random_weights(key, (visible.n, hidden.n), dtype)
         rbm = RBM(visible, hidden, weights=weights)
@@ -80,7 +80,7 @@ def prepare(data, settings, key, executor=None):
     return Start(rbm, probabilities, frozenset(fixed | _frozen(rbm, settings.freeze)))
 
 
-def finite_scan(name, data, largest, executor):
+def finite_scan(name, data, largest, executor, sums=False):
     """Return ``core.scan`` of a data set after refusing NaN, infinity and what overflows.
 
     Parameters
@@ -91,6 +91,8 @@ def finite_scan(name, data, largest, executor):
     largest : float
         The largest number of the model's type.
     executor : fastrbm._lib.core.Exec
+    sums : bool
+        Whether the sums of the columns are asked for too.
 
     Examples
     --------
@@ -101,7 +103,7 @@ def finite_scan(name, data, largest, executor):
     Traceback (most recent call last):
     ValueError: data must be finite, got nan in row 0, column 1
     """
-    scan = core.scan(executor, data)
+    scan = core.scan(executor, data, sums)
     if not scan.finite:
         row, column = scan.bad_index
         raise ValueError(
@@ -222,7 +224,7 @@ def detect(data, scan):
     )
 
 
-def _visible_layer(data, scan, visible, executor):
+def _visible_layer(data, scan, visible):
     """Return the visible layer: the caller's, or one that starts from the data."""
     n = data.shape[1]
     if isinstance(visible, Layer):
@@ -233,8 +235,7 @@ def _visible_layer(data, scan, visible, executor):
     if unit == "auto":
         unit = detect(data, scan)
     check_states("data", data, scan, LAYERS[unit](n), named=visible != "auto")
-    sums = core.column_sums(executor, data)
-    return LAYERS[unit](n, bias=_START_BIAS[unit](sums, len(data)))
+    return LAYERS[unit](n, bias=_START_BIAS[unit](scan.column_sums, len(data)))
 
 
 def _log_odds(ones, n):

@@ -35,7 +35,7 @@ struct pass {
     void (*rows)(pass_t *pass, size_t block, size_t begin, size_t end);
 
     frbm_scan_t scans[BLOCKS];
-    double *sums; /* BLOCKS n_cols */
+    double *sums; /* BLOCKS n_cols, or NULL */
 
     const frbm_rbm_t *rbm;
     uint64_t *bits;
@@ -61,36 +61,37 @@ static int run_pass(pass_t *pass, const frbm_exec_t *exec, size_t *n_blocks) {
     return frbm_share(exec, n_threads, *n_blocks, run_block, pass);
 }
 
+/* Bytes of rows that are read twice in a row: they stay in the cache. */
+#define READ_TWICE 65536
+
 static void scan_rows(pass_t *pass, size_t block, size_t begin, size_t end) {
+    const frbm_array_t *array = pass->array;
+    const size_t row_bytes = array->n_cols * frbm_dtype_size(array->dtype);
+    const size_t step = row_bytes < READ_TWICE ? READ_TWICE / (row_bytes + 1) + 1 : 1;
+    double *sums = pass->sums == NULL ? NULL : pass->sums + block * array->n_cols;
     frbm_scan_start(&pass->scans[block]);
-    frbm_array_scan(pass->array, begin, end, &pass->scans[block]);
-}
-
-int frbm_data_scan(const frbm_array_t *array, const frbm_exec_t *exec, frbm_scan_t *scan) {
-    pass_t pass = {.array = array, .rows = scan_rows};
-    size_t n_blocks;
-    const int rc = run_pass(&pass, exec, &n_blocks);
-    frbm_scan_start(scan);
-    for (size_t b = 0; rc == FRBM_OK && b < n_blocks; ++b) frbm_scan_merge(&pass.scans[b], scan);
-    return rc;
-}
-
-static void sum_rows(pass_t *pass, size_t block, size_t begin, size_t end) {
-    double *sums = pass->sums + block * pass->array->n_cols;
-    memset(sums, 0, pass->array->n_cols * sizeof *sums);
-    frbm_array_add_rows(pass->array, begin, end, sums);
+    if (sums != NULL) memset(sums, 0, array->n_cols * sizeof *sums);
+    for (size_t r = begin; r < end; r += step) {
+        const size_t last = end - r < step ? end : r + step;
+        frbm_array_scan(array, r, last, &pass->scans[block]);
+        if (sums != NULL) frbm_array_add_rows(array, r, last, sums);
+    }
 }
 
 size_t frbm_data_sums_size(size_t n_cols) { return BLOCKS * n_cols * sizeof(double); }
 
-int frbm_data_sums(const frbm_array_t *array, const frbm_exec_t *exec, double *workspace,
-                   double *sums) {
-    pass_t pass = {.array = array, .rows = sum_rows, .sums = workspace};
+int frbm_data_scan(const frbm_array_t *array, const frbm_exec_t *exec, double *workspace,
+                   frbm_scan_t *scan, double *sums) {
+    pass_t pass = {.array = array, .rows = scan_rows, .sums = sums == NULL ? NULL : workspace};
     size_t n_blocks;
     const int rc = run_pass(&pass, exec, &n_blocks);
-    memset(sums, 0, array->n_cols * sizeof *sums);
-    for (size_t b = 0; rc == FRBM_OK && b < n_blocks; ++b)
-        for (size_t i = 0; i < array->n_cols; ++i) sums[i] += workspace[b * array->n_cols + i];
+    frbm_scan_start(scan);
+    if (sums != NULL) memset(sums, 0, array->n_cols * sizeof *sums);
+    for (size_t b = 0; rc == FRBM_OK && b < n_blocks; ++b) {
+        frbm_scan_merge(&pass.scans[b], scan);
+        for (size_t i = 0; sums != NULL && i < array->n_cols; ++i)
+            sums[i] += workspace[b * array->n_cols + i];
+    }
     return rc;
 }
 

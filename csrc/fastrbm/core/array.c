@@ -3,6 +3,10 @@
 #include <math.h>
 #include <string.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "bits.h"
 
 /* Every element type once: M(code, C type). */
@@ -101,9 +105,25 @@ void frbm_array_load_part(const frbm_array_t *a, size_t row, size_t first, size_
     frbm_array_load_row(&part, row, dtype, out);
 }
 
-/* Whole groups of eight contiguous bytes at a time: the low bits of the bytes are gathered into one
- * byte by a multiplication. Little-endian machines only. Returns the elements done. */
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+/* Contiguous bytes, sixteen at a time, or eight where there is no SSE2: there the low bits of the bytes are
+ * gathered into one byte by a multiplication. Little-endian machines only. Returns the elements done. */
+#if defined(__SSE2__)
+#define PACKS_BYTES 1
+static size_t pack_bytes(const char *p, size_t n, int is_spin, uint64_t *bits, int *ok) {
+    const __m128i one = _mm_set1_epi8(1), other = is_spin ? _mm_set1_epi8(-1) : _mm_setzero_si128();
+    __m128i good = _mm_set1_epi8(-1);
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
+        const __m128i high = _mm_cmpeq_epi8(x, one);
+        good = _mm_and_si128(good, _mm_or_si128(high, _mm_cmpeq_epi8(x, other)));
+        bits[i / 64] |= (uint64_t)(uint32_t)_mm_movemask_epi8(high) << (i % 64);
+    }
+    *ok = _mm_movemask_epi8(good) == 0xFFFF;
+    return i;
+}
+#elif defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define PACKS_BYTES 1
 static size_t pack_bytes(const char *p, size_t n, int is_spin, uint64_t *bits, int *ok) {
     const uint64_t ones = 0x0101010101010101u;
     uint64_t bad = 0;
@@ -123,6 +143,8 @@ static size_t pack_bytes(const char *p, size_t n, int is_spin, uint64_t *bits, i
     *ok = bad == 0;
     return i;
 }
+#else
+#define PACKS_BYTES 0
 #endif
 
 int frbm_array_pack_row(const frbm_array_t *a, size_t row, double low, double high,
@@ -133,7 +155,7 @@ int frbm_array_pack_row(const frbm_array_t *a, size_t row, double low, double hi
     size_t i = 0;
     int ok = 1;
     memset(bits, 0, frbm_bit_words(n) * sizeof *bits);
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#if PACKS_BYTES
     if (stride == 1 && (a->dtype == FRBM_INT8 || (a->dtype == FRBM_UINT8 && low == 0))) {
         i = pack_bytes(p, n, low != 0, bits, &ok);
         p += i;
@@ -349,20 +371,29 @@ void frbm_scan_merge(const frbm_scan_t *later, frbm_scan_t *scan) {
     scan->has_other |= later->has_other;
 }
 
-/* Bytes, contiguous: 128 of them fit a sum of 16 bits. */
+/* Bytes, contiguous: 128 of them fit a sum of 16 bits, and a strip of these sums stays in L1. Whole rows of a
+ * strip, so that memory is read in order, and four of them at a time. */
 #define ADD_BYTES(name, type)                                                                      \
     static void name(const frbm_array_t *a, size_t begin, size_t end, double *sums) {              \
-        enum { ROWS = 128, COLUMNS = 64 };                                                         \
+        enum { ROWS = 128, COLUMNS = 2048 };                                                       \
+        int16_t part[COLUMNS];                                                                     \
         for (size_t r0 = begin; r0 < end; r0 += ROWS)                                              \
             for (size_t c = 0; c < a->n_cols; c += COLUMNS) {                                      \
                 const size_t n = a->n_cols - c < COLUMNS ? a->n_cols - c : COLUMNS;                \
-                int16_t part[COLUMNS] = {0};                                                       \
-                for (size_t r = r0; r < end && r < r0 + ROWS; ++r) {                               \
+                const size_t last = end - r0 < ROWS ? end : r0 + ROWS;                             \
+                size_t r = r0;                                                                     \
+                memset(part, 0, n * sizeof *part);                                                 \
+                for (; r + 4 <= last; r += 4) {                                                    \
                     const type *p = (const type *)(const void *)frbm_array_row(a, r) + c;          \
-                    if (n == COLUMNS)                                                              \
-                        for (size_t i = 0; i < COLUMNS; ++i) part[i] = (int16_t)(part[i] + p[i]);  \
-                    else                                                                           \
-                        for (size_t i = 0; i < n; ++i) part[i] = (int16_t)(part[i] + p[i]);        \
+                    const type *q = (const type *)(const void *)frbm_array_row(a, r + 1) + c;      \
+                    const type *s = (const type *)(const void *)frbm_array_row(a, r + 2) + c;      \
+                    const type *t = (const type *)(const void *)frbm_array_row(a, r + 3) + c;      \
+                    for (size_t i = 0; i < n; ++i)                                                 \
+                        part[i] = (int16_t)(part[i] + p[i] + q[i] + s[i] + t[i]);                  \
+                }                                                                                  \
+                for (; r < last; ++r) {                                                            \
+                    const type *p = (const type *)(const void *)frbm_array_row(a, r) + c;          \
+                    for (size_t i = 0; i < n; ++i) part[i] = (int16_t)(part[i] + p[i]);            \
                 }                                                                                  \
                 for (size_t i = 0; i < n; ++i) sums[c + i] += part[i];                             \
             }                                                                                      \
