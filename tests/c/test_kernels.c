@@ -50,18 +50,19 @@ static void products(frbm_exec_t exec, int dtype) {
             const frbm_real_kernels_t *k = &exec.kernels->real[dtype];
             _Alignas(64) static double tiles[3][MAX_ROWS * FRBM_TILE];
             _Alignas(64) double tile[MAX_ROWS * FRBM_TILE], single[FRBM_TILE];
-            memset(tile, 0, sizeof tile);
+            memset(tile, 0xFF, sizeof tile); /* NaN: without `add` nothing is read */
             if (kind < 2)
-                k->product_bits(bits, words, kind, rows, depth, m, ldm, lanes, tile);
+                k->product_bits(bits, words, kind, rows, depth, m, ldm, lanes, 0, tile);
             else
-                k->product_values(values, depth, 1, rows, depth, m, ldm, lanes, tile);
+                k->product_values(values, depth, 1, rows, depth, m, ldm, lanes, 0, tile);
             for (size_t r = 0; r < rows; ++r) {
                 memset(single, 0, sizeof single);
                 if (kind < 2)
-                    k->product_bits(bits + r * words, words, kind, 1, depth, m, ldm, lanes, single);
+                    k->product_bits(bits + r * words, words, kind, 1, depth, m, ldm, lanes, 1,
+                                    single);
                 else
                     k->product_values((const char *)values + r * depth * size_of(dtype), depth, 1,
-                                      1, depth, m, ldm, lanes, single);
+                                      1, depth, m, ldm, lanes, 1, single);
                 for (size_t j = 0; j < lanes; ++j) {
                     double sum = 0;
                     for (size_t i = 0; i < depth; ++i) {
@@ -72,7 +73,7 @@ static void products(frbm_exec_t exec, int dtype) {
                         sum += a * get(m, dtype, i * ldm + j);
                     }
                     CHECK_CLOSE(get(tile, dtype, r * FRBM_TILE + j), sum, tolerance);
-                    /* One row and many rows take different paths to the same bits. */
+                    /* One row and many rows take different paths to the same bits; adding to 0, too. */
                     CHECK(get(tile, dtype, r * FRBM_TILE + j) == get(single, dtype, j));
                 }
             }
@@ -81,6 +82,14 @@ static void products(frbm_exec_t exec, int dtype) {
                 for (size_t j = 0; j < lanes; ++j)
                     CHECK(get(tile, dtype, r * FRBM_TILE + j) ==
                           get(tiles[kind], dtype, r * FRBM_TILE + j));
+            if (kind < 2)
+                k->product_bits(bits, words, kind, rows, depth, m, ldm, lanes, 1, tile);
+            else
+                k->product_values(values, depth, 1, rows, depth, m, ldm, lanes, 1, tile);
+            for (size_t r = 0; r < rows; ++r)
+                for (size_t j = 0; j < lanes; ++j)
+                    CHECK_CLOSE(get(tile, dtype, r * FRBM_TILE + j),
+                                2 * get(tiles[kind], dtype, r * FRBM_TILE + j), tolerance);
         }
         free(m);
         free(values);

@@ -249,7 +249,7 @@ static void visit_product(const frbm_pairwise_t *plan, const frbm_kernels_t *ker
             const size_t rows = n_a - a < FRBM_TILE ? n_a - a : FRBM_TILE;
             memset(s->tile, 0, rows * FRBM_TILE * real);
             k->product_values((const char *)s->h + a * n_c * real, 1, FRBM_TILE, rows, n_c, s->g,
-                              FRBM_TILE, lanes, s->tile);
+                              FRBM_TILE, lanes, 1, s->tile);
             k->weigh(rows, s->f + a * FRBM_TILE, s->tile, keep, dots, sums);
         }
         for (size_t l = 0; l < lanes; ++l) {

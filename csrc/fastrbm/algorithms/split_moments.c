@@ -139,7 +139,7 @@ static void add_cross(const struct frbm_split_buffers *b, const frbm_kernels_t *
     kernels->real[FRBM_FLOAT64].product_values(
         p, FRBM_FACTOR_LANES, 1, FRBM_FACTOR_ROWS, FRBM_FACTOR_LANES,
         b->moments->lane_bits + panel * FRBM_FACTOR_LANES * FRBM_FACTOR_PADDING,
-        FRBM_FACTOR_PADDING, b->lane_bits, t->cross);
+        FRBM_FACTOR_PADDING, b->lane_bits, 1, t->cross);
 }
 
 /* One tile where all numbers stay in range: the suffix starts as the row's own factor. */

@@ -8,10 +8,9 @@
 static void inputs_of(const struct frbm_split_buffers *b, const frbm_kernels_t *kernels,
                       const uint64_t *states, size_t n, size_t first, size_t lanes,
                       double *inputs) {
-    memset(inputs, 0, n * FRBM_TILE * sizeof *inputs);
     kernels->real[FRBM_FLOAT64].product_bits(
         states, 1, frbm_unit(b->enumerated.unit)->storage == FRBM_STORE_SIGNS, n, b->n,
-        b->weights + first, b->ldm, lanes, inputs);
+        b->weights + first, b->ldm, lanes, 0, inputs);
 }
 
 /* sum_i a_i(x_i) */
@@ -133,9 +132,8 @@ size_t frbm_split_states_scratch(void) {
 static void add_product(const struct frbm_split_buffers *b, const frbm_kernels_t *kernels,
                         const block_t *t, size_t n, const double *m, size_t lanes, double *to,
                         size_t ld) {
-    memset(t->tile, 0, b->n * FRBM_TILE * sizeof *t->tile);
     kernels->real[FRBM_FLOAT64].product_values(t->weighted, 1, FRBM_TILE, b->n, n, m, FRBM_TILE,
-                                               lanes, t->tile);
+                                               lanes, 0, t->tile);
     for (size_t k = 0; k < b->n; ++k)
         for (size_t j = 0; j < lanes; ++j) to[k * ld + j] += t->tile[k * FRBM_TILE + j];
 }

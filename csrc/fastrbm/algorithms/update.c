@@ -243,10 +243,10 @@ static void moments_tile(const update_t *u, size_t row, size_t n_rows, size_t fi
         const double *products = u->b->products + (row + r) * u->shape.p + first;
         if (u->b->work.dtype == FRBM_FLOAT32) {
             float *out = (float *)u->scratch + r * FRBM_TILE;
-            for (size_t j = 0; j < lanes; ++j) out[j] = (float)-products[j];
+            for (size_t j = 0; j < FRBM_TILE; ++j) out[j] = j < lanes ? (float)-products[j] : 0;
         } else {
             double *out = (double *)u->scratch + r * FRBM_TILE;
-            for (size_t j = 0; j < lanes; ++j) out[j] = -products[j];
+            for (size_t j = 0; j < FRBM_TILE; ++j) out[j] = j < lanes ? -products[j] : 0;
         }
     }
 }
@@ -264,7 +264,6 @@ static void gradient_tile(const update_t *u, size_t tile, size_t *row, size_t *n
     *n_rows = n - *row < u->shape.tile_rows ? n - *row : u->shape.tile_rows;
     *lanes = p - *first < FRBM_TILE ? p - *first : FRBM_TILE;
     const size_t readable = u->shape.ldp - *first < FRBM_TILE ? u->shape.ldp - *first : FRBM_TILE;
-    memset(u->scratch, 0, *n_rows * FRBM_TILE * real);
     if (u->exact) moments_tile(u, *row, *n_rows, *first, *lanes);
 
     const frbm_phase_t *phases[2] = {&b->data, &b->model};
@@ -284,7 +283,7 @@ static void gradient_tile(const update_t *u, size_t tile, size_t *row, size_t *n
         }
         frbm_multiply(u->exec->kernels, work->dtype, a, *n_rows, depths[side],
                       (const char *)phases[side]->means + *first * real, u->shape.ldp, readable,
-                      u->scratch);
+                      side > 0 || u->exact, u->scratch);
     }
 }
 

@@ -4,7 +4,7 @@
  * Every kernel is a pure function of its arguments and works on a tile: rows of TILE lanes, a lane
  * being one unit of the layer that is computed. The products are
  *
- *     tile[r][j] += sum_k s(r, k) m[k][j],
+ *     tile[r][j] = sum_k s(r, k) m[k][j],    or += with `add`,
  *
  * with s(r, k) a bit (0/1), a sign (-1/+1) or a real. One kernel serves all five products of a CD
  * update: inputs in both directions and both outer products of the gradient.
@@ -60,10 +60,11 @@ typedef struct {
  * a row, of which the first lanes count. */
 typedef struct {
     void (*product_bits)(const uint64_t *bits, size_t stride, int is_signed, size_t n_rows,
-                         size_t depth, const void *m, size_t ldm, size_t lanes, void *tile);
+                         size_t depth, const void *m, size_t ldm, size_t lanes, int add, void *tile);
     /* a(r, k) = a[r row_stride + k col_stride], strides in elements */
     void (*product_values)(const void *a, size_t row_stride, size_t col_stride, size_t n_rows,
-                           size_t depth, const void *m, size_t ldm, size_t lanes, void *tile);
+                           size_t depth, const void *m, size_t ldm, size_t lanes, int add,
+                           void *tile);
 
     /* Two-state units with log-odds z = scale (bias + x): the bit is 1 with probability
      * sigmoid(z) as frbm_draw_bit says, exact to 2^-32. x is not changed. */
@@ -165,7 +166,7 @@ struct frbm_kernels_t {
     frbm_real_kernels_t real[2]; /* by FRBM_FLOAT32, FRBM_FLOAT64 */
     /* Does product_bits add the selected rows here, instead of building tables? */
     int (*prefers_rows)(const uint64_t *bits, size_t stride, int is_signed, size_t n_rows,
-                        size_t depth);
+                        size_t depth, size_t lanes);
     void (*softplus)(size_t n, const double *x, double *out); /* log(1 + exp(x)) */
     /* A strip of 2^n_bits rows f: rows += z f, and bits[i] = sum of f over the rows whose number has
      * bit i. scratch: half as many rows. */

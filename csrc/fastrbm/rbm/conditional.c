@@ -69,10 +69,9 @@ static void run_tile(const frbm_conditional_t *c, const frbm_conditional_job_t *
     const size_t readable = c->is_padded ? c->ld - first : lanes;
     const size_t width = half ? FRBM_HALF_TILE : FRBM_TILE;
 
-    memset(scratch, 0, tile.n_rows * FRBM_TILE * size);
     frbm_multiply(c->kernels, c->dtype, frbm_operand_from(job->source, c->dtype, row0), tile.n_rows,
                   c->n_source, (const char *)c->couplings + at * size, ld,
-                  readable < width ? readable : width, scratch);
+                  readable < width ? readable : width, 0, scratch);
 
     if (job->means != NULL) {
         char *means = (char *)job->means + (row0 * job->ldmeans + first) * size;
@@ -118,7 +117,7 @@ void frbm_conditional_run(const frbm_conditional_t *c, const frbm_conditional_jo
      * same tables, so where tables are used units are split first. Rows are split too where a tile
      * would grow too long. */
     const int half = CAN_HALVE && frbm_tiles(n) < threads && n > FRBM_HALF_TILE &&
-                     frbm_uses_tables(c->kernels, job->source, job->n_rows, c->n_source);
+                     frbm_uses_tables(c->kernels, job->source, job->n_rows, c->n_source, FRBM_TILE);
     const size_t width = half ? FRBM_HALF_TILE : FRBM_TILE, n_tiles = (n + width - 1) / width;
     size_t splits = (threads + n_tiles - 1) / n_tiles;
     if (splits > chunks) splits = chunks;

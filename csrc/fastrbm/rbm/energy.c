@@ -23,7 +23,7 @@ void frbm_wide_inputs(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels,
                 memcpy(to, (const double *)rbm->weights + at, lanes * sizeof *to);
         }
         kernels->real[FRBM_FLOAT64].product_values(states, DEPTH, 1, n_rows, depth, weights,
-                                                   FRBM_TILE, lanes, inputs);
+                                                   FRBM_TILE, lanes, 1, inputs);
     }
 }
 

@@ -91,11 +91,12 @@ frbm_operand_t frbm_operand_from(frbm_operand_t a, int dtype, size_t row) {
 }
 
 void frbm_multiply(const frbm_kernels_t *kernels, int dtype, frbm_operand_t a, size_t n_rows,
-                   size_t depth, const void *m, size_t ldm, size_t lanes, void *tile) {
+                   size_t depth, const void *m, size_t ldm, size_t lanes, int add, void *tile) {
     const frbm_real_kernels_t *k = &kernels->real[dtype];
     if (a.storage == FRBM_STORE_REALS)
-        k->product_values(a.data, a.row_stride, a.col_stride, n_rows, depth, m, ldm, lanes, tile);
+        k->product_values(a.data, a.row_stride, a.col_stride, n_rows, depth, m, ldm, lanes, add,
+                          tile);
     else
         k->product_bits((const uint64_t *)a.data, a.row_stride, a.storage == FRBM_STORE_SIGNS,
-                        n_rows, depth, m, ldm, lanes, tile);
+                        n_rows, depth, m, ldm, lanes, add, tile);
 }

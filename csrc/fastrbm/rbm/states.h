@@ -48,14 +48,14 @@ frbm_operand_t frbm_operand_from(frbm_operand_t a, int dtype, size_t row);
 
 /* Will frbm_multiply build tables for these rows? */
 static inline int frbm_uses_tables(const frbm_kernels_t *kernels, frbm_operand_t a, size_t n_rows,
-                                   size_t depth) {
+                                   size_t depth, size_t lanes) {
     return a.storage != FRBM_STORE_REALS &&
            !kernels->prefers_rows((const uint64_t *)a.data, a.row_stride,
-                                  a.storage == FRBM_STORE_SIGNS, n_rows, depth);
+                                  a.storage == FRBM_STORE_SIGNS, n_rows, depth, lanes);
 }
 
-/* tile[r][j] += sum_k a(r, k) m[k ldm + j] for j < lanes <= FRBM_TILE. */
+/* tile[r][j] = sum_k a(r, k) m[k ldm + j], or += with add, for j < lanes <= FRBM_TILE. */
 void frbm_multiply(const frbm_kernels_t *kernels, int dtype, frbm_operand_t a, size_t n_rows,
-                   size_t depth, const void *m, size_t ldm, size_t lanes, void *tile);
+                   size_t depth, const void *m, size_t ldm, size_t lanes, int add, void *tile);
 
 #endif
