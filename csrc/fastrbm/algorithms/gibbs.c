@@ -246,7 +246,7 @@ int frbm_gibbs_run(frbm_gibbs_t *gibbs, size_t n_sweeps, double beta, const frbm
     const int n_threads =
         frbm_team_size(exec->n_threads, together ? work : (double)n_sweeps * work);
     progress_t progress = {
-        .barrier = {0, 0}, .poll = frbm_poll_start(exec), .round = 1, .stopped = 0};
+        .barrier = {0, 0, 0}, .poll = frbm_poll_start(exec), .round = 1, .stopped = 0};
     if (gibbs->backup != NULL) back_up(gibbs);
     if (n_threads == 1) {
         run_team(gibbs, n_sweeps, beta, exec, rng, 0, frbm_team_alone(), &progress);

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "fastrbm/core/pace.h"
+
 /* Updates between two divergence checks: a function of the sizes alone. */
 #define CHECK_INTERVAL 256
 /* An update of more multiply-adds than this takes some tens of milliseconds: the check costs
@@ -14,6 +16,9 @@
 
 /* Updates of fewer multiply-adds are made by one thread, since the threads meet 2 k + 2 times in each. */
 #define MIN_WORK_PER_UPDATE 1e5
+
+/* Of a piece, see core/pace.h: some milliseconds. */
+#define PIECE_WORK 4e8
 
 /* Multiply-adds of an update, a draw counted as 64. */
 static double update_work(const frbm_rbm_t *rbm, const frbm_train_options_t *o, size_t rows) {
@@ -366,15 +371,32 @@ static void run_updates(frbm_train_t *t, const job_t *job, frbm_team_t team, frb
     }
 }
 
-static void run_by_team(frbm_train_t *t, const job_t *job, frbm_epoch_t *epoch, size_t first,
-                        size_t end) {
-    if (job->n_threads == 1) {
+/* The same by so many threads, which end with the region. */
+static void run_by_team(frbm_train_t *t, const job_t *job, int n_threads, frbm_epoch_t *epoch,
+                        size_t first, size_t end) {
+    if (n_threads == 1) {
         run_updates(t, job, frbm_team_alone(), epoch, first, end);
     } else {
 #ifdef _OPENMP
-#pragma omp parallel num_threads(job->n_threads)
+#pragma omp parallel num_threads(n_threads)
 #endif
         run_updates(t, job, frbm_team_here(&epoch->barrier), epoch, first, end);
+    }
+}
+
+/* All updates of an epoch, in pieces that are done by as many threads as are worth it just then. */
+static void run_pieces(frbm_train_t *t, const job_t *job, frbm_epoch_t *epoch) {
+    const size_t n_rows = t->data.n_rows, batch = t->options.batch_size;
+    const double work = update_work(&t->rbm, &t->options, batch < n_rows ? batch : n_rows);
+    const size_t updates = work < PIECE_WORK && job->n_threads > 1 ? (size_t)(PIECE_WORK / work) : 1;
+    const size_t step = job->n_threads == 1 || updates > n_rows / batch ? n_rows : updates * batch;
+    frbm_pace_t pace = frbm_pace_start(job->n_threads);
+    for (size_t first = 0; first < n_rows && epoch->rc == FRBM_OK; first += step) {
+        const size_t end = n_rows - first < step ? n_rows : first + step;
+        const double start = frbm_seconds(), waited = frbm_barrier_waited(&epoch->barrier);
+        run_by_team(t, job, pace.n_threads, epoch, first, end);
+        frbm_pace_done(&pace, (double)(end - first), frbm_seconds() - start,
+                       frbm_barrier_waited(&epoch->barrier) - waited);
     }
 }
 
@@ -395,7 +417,7 @@ static void run_exact(frbm_train_t *t, const job_t *job, frbm_epoch_t *epoch) {
         epoch->rc = o->moments(o->moments_context, &t->rbm, epoch->poll.exec, b->products,
                                b->moments[FRBM_VISIBLE], b->moments[FRBM_HIDDEN]);
         if (epoch->rc == FRBM_OK)
-            run_by_team(t, job, epoch, first,
+            run_by_team(t, job, job->n_threads, epoch, first,
                         first + (left < o->batch_size ? left : o->batch_size));
     }
 }
@@ -415,9 +437,9 @@ int frbm_train_epoch(frbm_train_t *train, uint64_t epoch, double learning_rate,
     train->step_norm_sum = 0;
     keep(train);
 
-    frbm_epoch_t shared = {{0, 0}, frbm_poll_start(exec), FRBM_OK};
+    frbm_epoch_t shared = {{0, 0, 0}, frbm_poll_start(exec), FRBM_OK};
     if (train->options.moments == NULL)
-        run_by_team(train, &job, &shared, 0, train->data.n_rows);
+        run_pieces(train, &job, &shared);
     else
         run_exact(train, &job, &shared);
     if (shared.rc < 0) return shared.rc;
@@ -432,7 +454,7 @@ int frbm_train_data_term(frbm_train_t *train, const frbm_exec_t *exec, double *p
         return FRBM_ERROR_ARGUMENT;
     const int n_threads = update_threads(train, exec);
     const size_t n = train->data.n_rows;
-    frbm_epoch_t shared = {{0, 0}, frbm_poll_start(exec), FRBM_OK};
+    frbm_epoch_t shared = {{0, 0, 0}, frbm_poll_start(exec), FRBM_OK};
     load_model(train);
     for (size_t r = 0; r < n; ++r) train->buffers->order[r] = (uint32_t)r;
     if (n_threads == 1) {

@@ -16,10 +16,13 @@
 #include <sched.h>
 #endif
 
+#include "poll.h"
+
 /* Shared by a team; set to zero before the region. */
 typedef struct {
     _Alignas(64) atomic_int arrived;
     _Alignas(64) atomic_uint phase;
+    atomic_ullong waited; /* nanoseconds of all threads, of waits that were longer than the spinning */
 } frbm_barrier_t;
 
 typedef struct {
@@ -54,16 +57,24 @@ static inline void frbm_team_barrier(const frbm_team_t *team) {
         atomic_store_explicit(&b->phase, phase + 1, memory_order_release);
         return;
     }
-    for (int spins = 0; atomic_load_explicit(&b->phase, memory_order_acquire) == phase; ++spins) {
-        if (spins >= FRBM_SPINS) {
-            sched_yield();
-            continue;
-        }
+    for (int spins = 0; spins < FRBM_SPINS; ++spins) {
+        if (atomic_load_explicit(&b->phase, memory_order_acquire) != phase) return;
 #if defined(__x86_64__) || defined(__i386__)
         __builtin_ia32_pause();
 #endif
     }
+    const double start = frbm_seconds();
+    while (atomic_load_explicit(&b->phase, memory_order_acquire) == phase) sched_yield();
+    const double waited = frbm_seconds() - start;
+    if (waited > 0) /* a clock may be set back */
+        atomic_fetch_add_explicit(&b->waited, (unsigned long long)(1e9 * waited),
+                                  memory_order_relaxed);
 #endif
+}
+
+/* Seconds that the threads of a region waited; after it. */
+static inline double frbm_barrier_waited(frbm_barrier_t *barrier) {
+    return 1e-9 * (double)atomic_load_explicit(&barrier->waited, memory_order_relaxed);
 }
 
 /* The share [begin, end) of n pieces of work. */
