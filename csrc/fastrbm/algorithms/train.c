@@ -388,7 +388,8 @@ static void run_by_team(frbm_train_t *t, const job_t *job, int n_threads, frbm_e
 static void run_pieces(frbm_train_t *t, const job_t *job, frbm_epoch_t *epoch) {
     const size_t n_rows = t->data.n_rows, batch = t->options.batch_size;
     const double work = update_work(&t->rbm, &t->options, batch < n_rows ? batch : n_rows);
-    const size_t updates = work < PIECE_WORK && job->n_threads > 1 ? (size_t)(PIECE_WORK / work) : 1;
+    const size_t updates =
+        work < PIECE_WORK && job->n_threads > 1 ? (size_t)(PIECE_WORK / work) : 1;
     const size_t step = job->n_threads == 1 || updates > n_rows / batch ? n_rows : updates * batch;
     frbm_pace_t pace = frbm_pace_start(job->n_threads);
     for (size_t first = 0; first < n_rows && epoch->rc == FRBM_OK; first += step) {

@@ -87,9 +87,8 @@ void frbm_train_gather(const frbm_train_t *t, const frbm_team_t *team, const frb
 /* The data as the left operand of a product: packed as the layer is, or reals. */
 static frbm_operand_t data_operand(const update_t *u) {
     const frbm_operand_t reals = {FRBM_STORE_REALS, u->data, frbm_padded(u->shape.n), 1};
-    return u->t->data.packed
-               ? frbm_states_operand(&u->b->work.visible, u->b->work.dtype, u->data)
-               : reals;
+    return u->t->data.packed ? frbm_states_operand(&u->b->work.visible, u->b->work.dtype, u->data)
+                             : reals;
 }
 
 static void draw_hidden(const update_t *u, const void *visible, uint64_t sweep,
@@ -175,8 +174,7 @@ static void probability_gradient(const update_t *u, size_t begin, size_t end, do
     const int dtype = u->b->work.dtype;
     double *sums = u->b->gradient[FRBM_VISIBLE];
     for (size_t r = 0; r < u->n_rows; ++r) {
-        const char *row =
-            (const char *)u->data + r * frbm_padded(u->shape.n) * u->shape.real;
+        const char *row = (const char *)u->data + r * frbm_padded(u->shape.n) * u->shape.real;
         for (size_t i = begin; i < end; ++i) sums[i] += factor * frbm_real_get(row, dtype, i);
     }
 }
@@ -200,8 +198,8 @@ static void layer_gradients(const update_t *u, double data_factor, double model_
         probability_gradient(u, begin, end, data_factor);
     else
         unit->state_gradient(layer, work->dtype, kernels, begin, end,
-                             discrete ? (void *)b->data.states_t : u->data, u->n_rows,
-                             stride, data_factor, sums);
+                             discrete ? (void *)b->data.states_t : u->data, u->n_rows, stride,
+                             data_factor, sums);
     if (u->n_chains > 0)
         unit->state_gradient(layer, work->dtype, kernels, begin, end,
                              discrete ? (void *)b->model.states_t : b->model.states, u->n_chains,
@@ -276,9 +274,8 @@ static void gradient_tile(const update_t *u, size_t tile, size_t *row, size_t *n
         frbm_operand_t a = {frbm_unit(work->visible.unit)->storage,
                             phases[side]->states_t + *row * words, words, 0};
         if (reals) {
-            const frbm_operand_t columns = {FRBM_STORE_REALS,
-                                            (const char *)states[side] + *row * real, 1,
-                                            frbm_padded(n)};
+            const frbm_operand_t columns = {
+                FRBM_STORE_REALS, (const char *)states[side] + *row * real, 1, frbm_padded(n)};
             a = columns;
         }
         frbm_multiply(u->exec->kernels, work->dtype, a, *n_rows, depths[side],

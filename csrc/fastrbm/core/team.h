@@ -22,7 +22,8 @@
 typedef struct {
     _Alignas(64) atomic_int arrived;
     _Alignas(64) atomic_uint phase;
-    atomic_ullong waited; /* nanoseconds of all threads, of waits that were longer than the spinning */
+    atomic_ullong
+        waited; /* nanoseconds of all threads, of waits that were longer than the spinning */
 } frbm_barrier_t;
 
 typedef struct {

@@ -60,7 +60,8 @@ typedef struct {
  * a row, of which the first lanes count. */
 typedef struct {
     void (*product_bits)(const uint64_t *bits, size_t stride, int is_signed, size_t n_rows,
-                         size_t depth, const void *m, size_t ldm, size_t lanes, int add, void *tile);
+                         size_t depth, const void *m, size_t ldm, size_t lanes, int add,
+                         void *tile);
     /* a(r, k) = a[r row_stride + k col_stride], strides in elements */
     void (*product_values)(const void *a, size_t row_stride, size_t col_stride, size_t n_rows,
                            size_t depth, const void *m, size_t ldm, size_t lanes, int add,

@@ -149,8 +149,7 @@ static void columns_of_v3(const uint64_t *rows, size_t stride, size_t n_rows, si
             __m256i v = b[byte];
             for (size_t bit = 8; bit-- > 0; v = _mm256_add_epi8(v, v)) {
                 const uint64_t column = (uint32_t)_mm256_movemask_epi8(v);
-                columns[8 * byte + bit] =
-                    r0 == 0 ? column : columns[8 * byte + bit] | column << 32;
+                columns[8 * byte + bit] = r0 == 0 ? column : columns[8 * byte + bit] | column << 32;
             }
         }
     }
