@@ -223,6 +223,57 @@ static void update(const frbm_kernels_t *kernels, int dtype) {
     CHECK_CLOSE(norm, sum, 100 * tolerance);
 }
 
+/* The gradient of few rows and its update in one pass: the bits of two products and an update. */
+static void few(const frbm_kernels_t *kernels, int dtype, size_t lanes, int is_signed) {
+    enum { ROWS = 27, DATA = 10, MODEL = 6 };
+    const size_t depths[2] = {DATA, MODEL}, size = size_of(dtype);
+    const frbm_real_kernels_t *k = &kernels->real[dtype];
+    const frbm_update_t u = {0.5, 0.01, 0.1, 0.25};
+    _Alignas(64) static double m[2][DATA * FRBM_TILE], tile[ROWS * FRBM_TILE],
+        w[2][ROWS * FRBM_TILE], v[2][ROWS * FRBM_TILE], w_t[2][FRBM_TILE * ROWS],
+        tables[FRBM_FEW_BYTES];
+    uint64_t bits[2][ROWS];
+    memset(m, 0, sizeof m);
+    memset(w, 0, sizeof w);
+    memset(v, 0, sizeof v);
+    memset(w_t, 0, sizeof w_t);
+    for (int side = 0; side < 2; ++side) {
+        for (size_t i = 0; i < depths[side]; ++i)
+            random_reals((char *)m[side] + i * FRBM_TILE * size, dtype, lanes);
+        for (size_t r = 0; r < ROWS; ++r) {
+            bits[side][r] = 0;
+            for (size_t i = 0; i < depths[side] && r % 5 > 0; ++i)
+                bits[side][r] |= (uint64_t)(uniform() < 0.4) << i;
+        }
+    }
+    for (size_t r = 0; r < ROWS; ++r) {
+        random_reals((char *)w[0] + r * FRBM_TILE * size, dtype, lanes);
+        random_reals((char *)v[0] + r * FRBM_TILE * size, dtype, lanes);
+    }
+    memcpy(w[1], w[0], sizeof w[0]);
+    memcpy(v[1], v[0], sizeof v[0]);
+
+    memset(tile, 0, sizeof tile);
+    for (int side = 0; side < 2; ++side)
+        k->product_bits(bits[side], 1, is_signed, ROWS, depths[side], m[side], FRBM_TILE, lanes,
+                        side, tile);
+    const double norm =
+        k->update(ROWS, lanes, tile, &u, w[0], FRBM_TILE, v[0], FRBM_TILE, w_t[0], ROWS);
+
+    const frbm_few_t how = {{bits[0], bits[1]}, {3, 2}, is_signed, tables};
+    k->few_tables(m[0], FRBM_TILE, DATA, lanes, is_signed, tables);
+    k->few_tables(m[1], FRBM_TILE, MODEL, lanes, is_signed,
+                  (char *)tables + frbm_few_bytes(3, size));
+    CHECK(norm ==
+          k->update_few(ROWS, lanes, &how, &u, w[1], FRBM_TILE, v[1], FRBM_TILE, w_t[1], ROWS));
+    for (size_t r = 0; r < ROWS; ++r)
+        for (size_t j = 0; j < lanes; ++j) {
+            CHECK(get(w[0], dtype, r * FRBM_TILE + j) == get(w[1], dtype, r * FRBM_TILE + j));
+            CHECK(get(v[0], dtype, r * FRBM_TILE + j) == get(v[1], dtype, r * FRBM_TILE + j));
+            CHECK(get(w_t[0], dtype, j * ROWS + r) == get(w_t[1], dtype, j * ROWS + r));
+        }
+}
+
 static void softplus(const frbm_kernels_t *kernels) {
     double x[1003], y[1003];
     for (int i = 0; i < 1000; ++i) x[i] = (i - 500) * 0.1;
@@ -248,6 +299,11 @@ int main(void) {
             two_state(exec.kernels, dtype, 0.9, dtype == FRBM_FLOAT32 ? 3e-6 : 1e-14);
             gaussian(exec.kernels, dtype);
             update(exec.kernels, dtype);
+            for (int is_signed = 0; is_signed < 2; ++is_signed) {
+                few(exec.kernels, dtype, 64, is_signed);
+                few(exec.kernels, dtype, 21, is_signed);
+                few(exec.kernels, dtype, 10, is_signed);
+            }
         }
         softplus(exec.kernels);
     }

@@ -249,20 +249,28 @@ static void moments_tile(const update_t *u, size_t row, size_t n_rows, size_t fi
     }
 }
 
-/* Tile number `tile` of the gradient of W into scratch; its place in *row, *first. */
-static void gradient_tile(const update_t *u, size_t tile, size_t *row, size_t *n_rows,
-                          size_t *first, size_t *lanes) {
+/* A tile of the weights: units first .. first + lanes of the hidden layer, of which `readable` may be read. */
+typedef struct {
+    size_t row, n_rows, first, lanes, readable;
+} place_t;
+
+/* By hidden units first: a thread's share of the weights is then that of its hidden units, which stay in its
+ * cache until they are read again. */
+static place_t tile_at(const update_t *u, size_t tile) {
+    const frbm_train_shape_t *s = &u->shape;
+    const size_t row = tile % s->row_tiles * s->tile_rows, first = tile / s->row_tiles * FRBM_TILE;
+    const place_t at = {row, s->n - row < s->tile_rows ? s->n - row : s->tile_rows, first,
+                        s->p - first < FRBM_TILE ? s->p - first : FRBM_TILE,
+                        s->ldp - first < FRBM_TILE ? s->ldp - first : FRBM_TILE};
+    return at;
+}
+
+/* A tile of the gradient of W into scratch. */
+static void gradient_tile(const update_t *u, const place_t *at) {
     const struct frbm_train_buffers *b = u->b;
     const frbm_rbm_t *work = &b->work;
-    const size_t n = u->shape.n, p = u->shape.p, real = u->shape.real;
-    /* By hidden units first: a thread's share of the weights is then that of its hidden units, which
-     * stay in its cache until they are read again. */
-    *row = tile % u->shape.row_tiles * u->shape.tile_rows;
-    *first = tile / u->shape.row_tiles * FRBM_TILE;
-    *n_rows = n - *row < u->shape.tile_rows ? n - *row : u->shape.tile_rows;
-    *lanes = p - *first < FRBM_TILE ? p - *first : FRBM_TILE;
-    const size_t readable = u->shape.ldp - *first < FRBM_TILE ? u->shape.ldp - *first : FRBM_TILE;
-    if (u->exact) moments_tile(u, *row, *n_rows, *first, *lanes);
+    const size_t n = u->shape.n, real = u->shape.real;
+    if (u->exact) moments_tile(u, at->row, at->n_rows, at->first, at->lanes);
 
     const frbm_phase_t *phases[2] = {&b->data, &b->model};
     const void *states[2] = {u->data, b->model.states};
@@ -272,15 +280,15 @@ static void gradient_tile(const update_t *u, size_t tile, size_t *row, size_t *n
                           (side == 0 && !u->t->data.packed);
         const size_t words = frbm_bit_words(depths[side]);
         frbm_operand_t a = {frbm_unit(work->visible.unit)->storage,
-                            phases[side]->states_t + *row * words, words, 0};
+                            phases[side]->states_t + at->row * words, words, 0};
         if (reals) {
             const frbm_operand_t columns = {
-                FRBM_STORE_REALS, (const char *)states[side] + *row * real, 1, frbm_padded(n)};
+                FRBM_STORE_REALS, (const char *)states[side] + at->row * real, 1, frbm_padded(n)};
             a = columns;
         }
-        frbm_multiply(u->exec->kernels, work->dtype, a, *n_rows, depths[side],
-                      (const char *)phases[side]->means + *first * real, u->shape.ldp, readable,
-                      side > 0 || u->exact, u->scratch);
+        frbm_multiply(u->exec->kernels, work->dtype, a, at->n_rows, depths[side],
+                      (const char *)phases[side]->means + at->first * real, u->shape.ldp,
+                      at->readable, side > 0 || u->exact, u->scratch);
     }
 }
 
@@ -294,10 +302,10 @@ static double clip_factor(const update_t *u) {
     if (!(o->frozen & FRBM_FREEZE_WEIGHTS)) {
         for (size_t t = frbm_team_begin(u->team, n_tiles); t < frbm_team_end(u->team, n_tiles);
              ++t) {
-            size_t row, rows, first, lanes;
-            gradient_tile(u, t, &row, &rows, &first, &lanes);
+            const place_t at = tile_at(u, t);
+            gradient_tile(u, &at);
             b->tile_norms[t] =
-                u->exec->kernels->real[b->work.dtype].square_norm(rows, lanes, u->scratch);
+                u->exec->kernels->real[b->work.dtype].square_norm(at.n_rows, at.lanes, u->scratch);
         }
     }
     frbm_team_barrier(u->team); /* the layers' gradients are whole here too */
@@ -341,21 +349,59 @@ static void step_layers(const update_t *u, double clip) {
     }
 }
 
+/* Are there so few rows that the gradient and the update are one pass? */
+static int has_few_rows(const update_t *u) {
+    const size_t groups = (u->n_rows + 3) / 4 + (u->n_chains + 3) / 4;
+    return u->exec->kernels->real[u->b->work.dtype].update_few != NULL && u->t->data.packed &&
+           u->n_chains > 0 && frbm_few_bytes(groups, u->shape.real) <= FRBM_FEW_BYTES;
+}
+
+/* What such a pass needs for the hidden units of a tile; the tables go into scratch. */
+static frbm_few_t few_of(const update_t *u, const place_t *at) {
+    const struct frbm_train_buffers *b = u->b;
+    const frbm_phase_t *phases[2] = {&b->data, &b->model};
+    const size_t depths[2] = {u->n_rows, u->n_chains}, real = u->shape.real;
+    const int is_signed = frbm_unit(b->work.visible.unit)->storage == FRBM_STORE_SIGNS;
+    char *tables = (char *)u->scratch;
+    frbm_few_t few = {.is_signed = is_signed, .tables = tables};
+    for (int side = 0; side < 2; ++side) {
+        few.n_groups[side] = (depths[side] + 3) / 4;
+        u->exec->kernels->real[b->work.dtype].few_tables(
+            (const char *)phases[side]->means + at->first * real, u->shape.ldp, depths[side],
+            at->readable, is_signed, tables);
+        tables += frbm_few_bytes(few.n_groups[side], real);
+    }
+    return few;
+}
+
 static void step_weights(const update_t *u, double clip) {
     struct frbm_train_buffers *b = u->b;
+    const frbm_real_kernels_t *k = &u->exec->kernels->real[b->work.dtype];
     const size_t n_tiles = u->shape.row_tiles * u->shape.lane_tiles, real = u->shape.real;
     const size_t ldn = frbm_padded(u->shape.n);
     const frbm_update_t how = {u->t->options.momentum, u->t->options.weight_decay, u->learning_rate,
                                clip};
     if (u->t->options.frozen & FRBM_FREEZE_WEIGHTS) return;
-    for (size_t t = frbm_team_begin(u->team, n_tiles); t < frbm_team_end(u->team, n_tiles); ++t) {
-        size_t row, rows, first, lanes;
-        gradient_tile(u, t, &row, &rows, &first, &lanes);
-        const size_t at = frbm_strip_at(u->shape.n, u->shape.ldp, row, first) * real;
-        const size_t ld = frbm_strip_width(u->shape.ldp, first);
-        b->tile_norms[t] = u->exec->kernels->real[b->work.dtype].update(
-            rows, lanes, u->scratch, &how, (char *)b->weights + at, ld, (char *)b->velocity + at,
-            ld, (char *)b->weights_t + (first * ldn + row) * real, ldn);
+    const int is_few = has_few_rows(u);
+    const size_t begin = frbm_team_begin(u->team, n_tiles), end = frbm_team_end(u->team, n_tiles);
+    frbm_few_t few = {{NULL, NULL}, {0, 0}, 0, NULL};
+    for (size_t t = begin; t < end; ++t) {
+        const place_t at = tile_at(u, t);
+        const size_t offset = frbm_strip_at(u->shape.n, u->shape.ldp, at.row, at.first) * real;
+        const size_t ld = frbm_strip_width(u->shape.ldp, at.first);
+        char *w = (char *)b->weights + offset, *velocity = (char *)b->velocity + offset;
+        char *w_t = (char *)b->weights_t + (at.first * ldn + at.row) * real;
+        if (is_few) {
+            if (t == begin || at.row == 0) few = few_of(u, &at); /* other hidden units */
+            few.bits[0] = b->data.states_t + at.row;
+            few.bits[1] = b->model.states_t + at.row;
+            b->tile_norms[t] =
+                k->update_few(at.n_rows, at.lanes, &few, &how, w, ld, velocity, ld, w_t, ldn);
+        } else {
+            gradient_tile(u, &at);
+            b->tile_norms[t] =
+                k->update(at.n_rows, at.lanes, u->scratch, &how, w, ld, velocity, ld, w_t, ldn);
+        }
     }
 }
 
@@ -479,11 +525,11 @@ int frbm_train_statistics(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t
     }
     for (size_t tile = frbm_team_begin(team, n_tiles); tile < frbm_team_end(team, n_tiles);
          ++tile) {
-        size_t row, rows, first, lanes;
-        gradient_tile(&u, tile, &row, &rows, &first, &lanes);
-        for (size_t r = 0; r < rows; ++r)
-            for (size_t j = 0; j < lanes; ++j)
-                products[(row + r) * u.shape.p + first + j] =
+        const place_t at = tile_at(&u, tile);
+        gradient_tile(&u, &at);
+        for (size_t r = 0; r < at.n_rows; ++r)
+            for (size_t j = 0; j < at.lanes; ++j)
+                products[(at.row + r) * u.shape.p + at.first + j] =
                     frbm_real_get(u.scratch, b->work.dtype, r * FRBM_TILE + j);
     }
     frbm_team_barrier(team);

@@ -56,6 +56,21 @@ typedef struct {
     double momentum, weight_decay, learning_rate, gradient_scale;
 } frbm_update_t;
 
+/* g[r][j] = sum over two phases and their rows k of s_phase(r, k) m_phase[k][j], of so few rows that the bits
+ * of a unit are in one word and the tables in L1: for each phase, and group of four of its rows, 16 entries of
+ * FRBM_TILE lanes. */
+#define FRBM_FEW_BYTES 32768 /* of tables, at most */
+typedef struct {
+    const uint64_t *bits[2]; /* a word of each unit */
+    size_t n_groups[2];
+    int is_signed;
+    const void *tables;
+} frbm_few_t;
+
+static inline size_t frbm_few_bytes(size_t n_groups, size_t real) {
+    return n_groups * 16 * FRBM_TILE * real;
+}
+
 /* The kernels of one real type. x, bias, ... point to float or double; tiles have FRBM_TILE lanes
  * a row, of which the first lanes count. */
 typedef struct {
@@ -89,6 +104,12 @@ typedef struct {
      * zeros. Returns the squared norm of the step. */
     double (*update)(size_t n_rows, size_t lanes, const void *g, const frbm_update_t *u, void *w,
                      size_t ldw, void *velocity, size_t ldv, void *w_t, size_t ldwt);
+    /* The same for a gradient of few rows, see frbm_few_t: its tables, of depth rows of m; and the update.
+     * NULL where tables are not wanted. */
+    void (*few_tables)(const void *m, size_t ldm, size_t depth, size_t lanes, int is_signed,
+                       void *tables);
+    double (*update_few)(size_t n_rows, size_t lanes, const frbm_few_t *few, const frbm_update_t *u,
+                         void *w, size_t ldw, void *velocity, size_t ldv, void *w_t, size_t ldwt);
     double (*square_norm)(size_t n_rows, size_t lanes, const void *g);
     /* sums[j] += sum_r x[r][j] */
     void (*sum_rows)(size_t n_rows, size_t lanes, const void *x, size_t ldx, double *sums);
