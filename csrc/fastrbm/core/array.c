@@ -300,6 +300,30 @@ int frbm_array_row_is(const frbm_array_t *a, size_t row, double low, double high
         else                                                                                       \
             name##_by(p, stride, n, scan);                                                         \
     }
+/* Contiguous bytes that are all 0 or 1, or all -1 or 1: from what some and what all of their bits are, sixteen or
+ * more bytes at a time. Returns 0, and says nothing, if they are neither. */
+static int scan_states(const char *p, size_t n, int has_sign, frbm_scan_t *scan) {
+    const unsigned char *x = (const unsigned char *)p;
+    unsigned char some = 0, all = 0xFF, some_next = 0, all_next = 0xFF;
+    for (size_t i = 0; i < n; ++i) {
+        const unsigned char next = (unsigned char)(x[i] + 1); /* 0 for -1, 2 for 1 */
+        some |= x[i];
+        all &= x[i];
+        some_next |= next;
+        all_next &= next;
+    }
+    const int is_bits = some <= 1, is_signs = has_sign && (some_next & 0xFD) == 0;
+    if (!is_bits && !is_signs) return 0;
+    const int has_one = is_bits ? some == 1 : some_next == 2, has_low = is_bits ? !all : !all_next;
+    const double low = is_bits ? 0 : -1;
+    scan->has_one |= has_one;
+    scan->has_zero |= is_bits && has_low;
+    scan->has_minus_one |= is_signs && has_low;
+    if ((has_low ? low : 1) < scan->min) scan->min = has_low ? low : 1;
+    if ((has_one ? 1 : low) > scan->max) scan->max = has_one ? 1 : low;
+    return 1;
+}
+
 #define DEFINE(code, type) SCAN_INTEGERS(scan_##type, type)
 FOR_EACH_INTEGER(DEFINE)
 #undef DEFINE
@@ -333,6 +357,9 @@ void frbm_scan_start(frbm_scan_t *scan) {
 void frbm_array_scan(const frbm_array_t *a, size_t begin, size_t end, frbm_scan_t *scan) {
     for (size_t r = begin; r < end && a->n_cols > 0; ++r) {
         const char *p = frbm_array_row(a, r);
+        if (a->col_stride == 1 && (a->dtype == FRBM_INT8 || a->dtype == FRBM_UINT8) &&
+            scan_states(p, a->n_cols, a->dtype == FRBM_INT8, scan))
+            continue;
         switch (a->dtype) {
 #define CASE(code, type)                                                                           \
     case code:                                                                                     \
