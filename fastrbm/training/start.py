@@ -66,7 +66,8 @@ def prepare(data, settings, key, executor=None):
     """
     dtype = settings.dtype or (DEFAULT_DTYPE if settings.model is None else settings.model.dtype)
     executor = executor or _lib.executor(settings.n_threads)
-    scan = finite_scan("data", data, float(np.finfo(dtype).max), executor, sums=True)
+    from_data = settings.model is None and not isinstance(settings.visible, Layer)
+    scan = finite_scan("data", data, float(np.finfo(dtype).max), executor, sums=from_data)
     if settings.model is not None:
         rbm = _given_model(data, settings)
         fixed = set()

@@ -14,7 +14,7 @@
 /* Multiply-adds between two looks at the clock: well below a millisecond. */
 #define POLL_WORK 1e6
 
-/* Updates of fewer multiply-adds are made by one thread, since the threads meet 2 k + 2 times in each. */
+/* Updates of fewer multiply-adds are made by one thread, since the threads meet at least 2 k + 2 times in each. */
 #define MIN_WORK_PER_UPDATE 1e5
 
 /* Of a piece, see core/pace.h: some milliseconds. */
@@ -299,15 +299,17 @@ static void stand_still(frbm_train_t *t) {
             memset(b->velocities[side][k], 0, parameter_bytes(&t->rbm, side));
 }
 
-/* The working state becomes the last good one, if it is; else the last good one is restored. */
+/* After divergence: the last good state, and no velocity. */
+static void go_back(frbm_train_t *t) {
+    restore(t);
+    stand_still(t);
+}
+
+/* The working state becomes the last good one, if it is good. */
 static int publish(frbm_train_t *t) {
     struct frbm_train_buffers *b = t->buffers;
     const frbm_train_shape_t s = frbm_train_shape(&t->rbm);
-    if (!is_good(t)) {
-        restore(t);
-        stand_still(t);
-        return FRBM_ERROR_DIVERGED;
-    }
+    if (!is_good(t)) return FRBM_ERROR_DIVERGED;
     /* The model is the caller's own and writable: fastrbm.h says so. */
     copy_strips(&s, (char *)(uintptr_t)t->rbm.weights, (char *)b->weights, 0);
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
@@ -322,8 +324,8 @@ static int publish(frbm_train_t *t) {
 
 /* ------------------------------------------------------------------------------------ epochs */
 
-/* What one thread does after an update, for all, while the others begin the next one: none changes the model or
- * the chains before it has met this one again, and there they read what is said here. */
+/* What one thread does after an update, for all, while the others begin the next one: it only reads the working
+ * state, as they do before they meet again, and there they read what is said here. */
 static void after_update(frbm_train_t *t, frbm_epoch_t *epoch, size_t n_rows) {
     const frbm_train_shape_t s = frbm_train_shape(&t->rbm);
     for (size_t i = 0; i < s.row_tiles * s.lane_tiles; ++i)
@@ -361,11 +363,8 @@ static void run_updates(frbm_train_t *t, const job_t *job, frbm_team_t team, frb
         const size_t done = batch.first + batch.n_rows;
         const frbm_batch_t next = batch_at(t, done, end, batch.number + 1);
         if (!frbm_train_update(t, &team, epoch, &batch, done < end ? &next : NULL,
-                               job->learning_rate, job->key)) {
-            /* Chains that have moved: only where every update is checked, see LONG_UPDATE. */
-            if (team.thread == 0 && t->buffers->check_interval == 1) restore(t);
+                               job->learning_rate, job->key))
             break;
-        }
         if (team.thread == 0) after_update(t, epoch, batch.n_rows);
         batch = next;
     }
@@ -443,8 +442,10 @@ int frbm_train_epoch(frbm_train_t *train, uint64_t epoch, double learning_rate,
         run_pieces(train, &job, &shared);
     else
         run_exact(train, &job, &shared);
-    if (shared.rc < 0) return shared.rc;
-    const int rc = publish(train);
+    /* Where every update is checked a stop may come after the chains have moved. */
+    if (shared.rc == FRBM_STOPPED && b->check_interval == 1) restore(train);
+    const int rc = shared.rc < 0 ? shared.rc : publish(train);
+    if (rc == FRBM_ERROR_DIVERGED) go_back(train);
     return rc < 0 ? rc : shared.rc;
 }
 

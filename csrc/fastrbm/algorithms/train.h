@@ -20,7 +20,7 @@
 
 /* One side of the statistics of an update: the data, or the chains. */
 typedef struct {
-    void *states;       /* visible states, stored rows */
+    void *states;       /* visible states, stored rows; of the data, two mini-batches in turn */
     uint64_t *states_t; /* discrete: bits of unit i in row i */
     void *means;        /* E[h | v] times a factor of sign and 1 / rows, padded rows */
     double *gradient_h; /* of the hidden layer, a chunk of rows at a time */

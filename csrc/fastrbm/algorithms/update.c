@@ -406,12 +406,16 @@ static void step_weights(const update_t *u, double clip) {
 }
 
 /* A barrier, at which long updates are polled. They are checked one by one, so that the chains of the
- * last whole update are at hand when one is given up. Says whether it is. */
+ * last whole update are at hand when one is given up. Says whether it is: to all threads alike, so that none may
+ * poll again before all have read the answer. */
 static int poll_long_update(const update_t *u, frbm_epoch_t *epoch) {
-    if (u->team->thread == 0 && u->b->check_interval == 1 && frbm_poll(&epoch->poll))
+    const int is_long = u->b->check_interval == 1;
+    if (u->team->thread == 0 && is_long && epoch->rc == FRBM_OK && frbm_poll(&epoch->poll))
         epoch->rc = FRBM_STOPPED;
     frbm_team_barrier(u->team);
-    return epoch->rc != FRBM_OK;
+    const int rc = epoch->rc;
+    if (is_long) frbm_team_barrier(u->team);
+    return rc != FRBM_OK;
 }
 
 /* What the threads need to know of this update. */

@@ -2,7 +2,7 @@
  * The threads of one OpenMP region, which own all parallelism here. Work is handed out in
  * contiguous shares; results never depend on the shares. Without OpenMP a team is one thread.
  *
- * The barrier is our own: an update has half a dozen of them, some microseconds apart, and OpenMP's
+ * The barrier is our own: an update has four or more of them, some microseconds apart, and OpenMP's
  * spins for milliseconds before it sleeps, which costs a factor of ten where a core is shared with
  * somebody else. This one spins for about a microsecond and then gives the core away.
  */

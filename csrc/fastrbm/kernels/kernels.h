@@ -4,7 +4,7 @@
  * Every kernel is a pure function of its arguments and works on a tile: rows of TILE lanes, a lane
  * being one unit of the layer that is computed. The products are
  *
- *     tile[r][j] = sum_k s(r, k) m[k][j],    or += with `add`,
+ *     tile[r][j] = sum_k s(r, k) m[k][j],    or += with `add`, depth >= 1,
  *
  * with s(r, k) a bit (0/1), a sign (-1/+1) or a real. One kernel serves all five products of a CD
  * update: inputs in both directions and both outer products of the gradient.
