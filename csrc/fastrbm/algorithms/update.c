@@ -65,16 +65,19 @@ void frbm_train_gather(const frbm_train_t *t, const frbm_team_t *team, const frb
                        const frbm_batch_t *batch, uint64_t key) {
     const frbm_data_t *data = &t->data;
     const frbm_rbm_t *work = &t->buffers->work;
+    const uint32_t *order = t->buffers->order + batch->first;
     const size_t words = frbm_bit_words(work->visible.n);
     const size_t stride = frbm_padded(work->visible.n) * frbm_real_size(work->dtype);
     const size_t end = frbm_team_end(team, batch->n_rows);
+    void *rows = batch_rows(t, batch->number);
     for (size_t r = frbm_team_begin(team, batch->n_rows); r < end; ++r) {
-        const size_t from = t->buffers->order[batch->first + r];
+        const size_t from = order[r];
         if (data->packed) {
-            uint64_t *to = (uint64_t *)batch_rows(t, batch->number) + r * words;
-            for (size_t w = 0; w < words; ++w) to[w] = data->bits[from * words + w];
+            const uint64_t *bits = data->bits + from * words;
+            uint64_t *to = (uint64_t *)rows + r * words;
+            for (size_t w = 0; w < words; ++w) to[w] = bits[w];
         } else {
-            char *row = (char *)batch_rows(t, batch->number) + r * stride;
+            char *row = (char *)rows + r * stride;
             frbm_array_load_row(&data->values, from, work->dtype, row);
             if (t->buffers->start != NULL)
                 draw_start(t, epoch->poll.exec->kernels, batch->number, key, r, row);
