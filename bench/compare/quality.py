@@ -14,6 +14,8 @@ import math
 import pathlib
 import statistics
 
+import numpy as np
+
 import fastrbm
 
 from . import contest, ours
@@ -70,7 +72,9 @@ def pseudo_likelihood(task, side, train, test, seed, n_threads, n_epochs=N_EPOCH
         else:
             module = contest.PEERS[side].load()
             with module.threads(n_threads):
-                trainer = module.Trainer(task, train.astype("float32"), seed)
+                # Peers do not shuffle: an order of the rows for each seed, as ours has.
+                order = np.random.default_rng(seed).permutation(len(train))
+                trainer = module.Trainer(task, train[order].astype("float32"), seed)
                 if hasattr(trainer, "epochs"):  # every call of epoch would start anew
                     trainer.epochs(n_epochs)
                 else:
