@@ -4,6 +4,7 @@ Peers that are not installed are skipped; NumPy's is always there.
 """
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from compare.data import Data
 
 import fastrbm
 
+CHECKOUT = pathlib.Path(__file__).parents[1]
 PATTERNS = fastrbm.datasets.bars_and_stripes(3)
 PEERS = list(contest.PEERS)
 
@@ -284,6 +286,13 @@ def test_readme_table_stands_between_its_markers(small_run, tmp_path):
     page.write_text("no markers")
     with pytest.raises(ValueError, match="needs one line"):
         results.write_readme(small_run, page)
+
+
+def test_readme_holds_the_table_of_the_run_that_is_kept(tmp_path):
+    page = tmp_path / "README.md"
+    page.write_text((CHECKOUT / "README.md").read_text())
+    results.write_readme(results.load([CHECKOUT / "docs" / "peers.json"]), page)
+    assert page.read_text() == (CHECKOUT / "README.md").read_text()
 
 
 def test_runs_of_different_machines_make_no_table(small_run, tmp_path):
