@@ -282,8 +282,8 @@ FRBM_MUST_CHECK int frbm_gibbs_store(const frbm_gibbs_t *gibbs, int side, void *
  * one rng gives the same numbers at every call.
  *
  * Log pseudo-likelihood sum_i log p(v_i | all other v), nats, per row; discrete visible units.
- * With a rng: one random unit a row, times the number of units (unbiased). O(rows N p), exact:
- * O(rows N p) for the flips too, each with one cgf. */
+ * With a rng: one random unit a row, times the number of units (unbiased). O(rows N p), for the inputs and, exact,
+ * for the flips: a factor or a cgf for each hidden unit. */
 size_t frbm_pseudo_likelihood_workspace_size(const frbm_rbm_t *rbm, int n_threads);
 FRBM_MUST_CHECK int frbm_pseudo_likelihood(const frbm_rbm_t *rbm, const frbm_array_t *v,
                                            void *workspace, size_t size, const frbm_exec_t *exec,

@@ -42,6 +42,24 @@ def test_exact_pseudo_likelihood(visible, hidden, dtype, n_visible, n_hidden):
 
 
 @discrete_visible
+@pytest.mark.parametrize("largest", [0.1, 5.1, 5.3, 10.3, 10.5, 20.7, 20.9, 60.0])
+def test_pseudo_likelihood_of_large_weights(visible, hidden, largest):
+    """Flips are products up to weights of 30 ln 2 over the ranges of both layers' states."""
+    rbm, *_ = setting(visible, hidden, 40, 35)
+    if hidden == "gaussian":
+        largest = min(largest, 0.1)
+    weights = rbm.weights * (largest / np.abs(rbm.weights).max())
+    rbm = RBM(rbm.visible, rbm.hidden, weights=weights)
+    oracle = adapters.to_oracle(rbm)
+    v = adapters.random_states(visible, 70, 40)
+    units = unit_log_likelihoods(oracle, v)
+    assert pseudo_likelihood(rbm, v) == pytest.approx(units.sum(1).mean(), rel=1e-10)
+    one = [pseudo_likelihood(rbm, row[None], exact=False, rng=2) for row in v]
+    index = np.abs(40 * units[0] - one[0]).argmin()  # the same unit for every row
+    np.testing.assert_allclose(one, 40 * units[:, index], rtol=1e-9, atol=1e-12)
+
+
+@discrete_visible
 def test_random_pseudo_likelihood(visible, hidden):
     """One random unit a row, times the number of units: each choice occurs, unbiased."""
     rbm, oracle, v = setting(visible, hidden, n_rows=1)

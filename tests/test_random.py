@@ -111,6 +111,18 @@ def test_permutation(n):
         assert (core.permutation(KEY, shuffle, 1, n) != core.permutation(KEY, shuffle, 2, n)).any()
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 1000])
+def test_choice(n):
+    """The last places of the permutation."""
+    shuffle = philox.PURPOSES["SHUFFLE"]
+    order = philox.permutation(KEY, "SHUFFLE", 1, n)
+    for n_chosen in {0, 1, n // 2, n - 1, n}:
+        chosen = core.choice(KEY, shuffle, 1, n, n_chosen)
+        np.testing.assert_array_equal(chosen, order[n - n_chosen :])
+    with pytest.raises(ValueError, match="more than there are"):
+        core.choice(KEY, shuffle, 1, n, n + 1)
+
+
 def test_permutations_are_uniform():
     """All 120 orders of 5 rows."""
     shuffle = philox.PURPOSES["SHUFFLE"]

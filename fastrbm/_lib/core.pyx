@@ -377,8 +377,20 @@ def permutation(uint64_t key, int purpose, uint64_t step, uint32_t n):
     out = np.empty(n, np.uint32)
     cdef View v = output(out, 1, n, frbm.FRBM_UINT32)
     with nogil:
-        frbm_stream_permutation(&stream, n, <uint32_t *>v.buffer.buf)
+        frbm_stream_permutation(&stream, frbm_stream_blocks, n, <uint32_t *>v.buffer.buf)
     return out
+
+
+def choice(uint64_t key, int purpose, uint64_t step, uint32_t n, uint32_t n_chosen):
+    """n_chosen different numbers below n in random order, uint32 (n_chosen,)."""
+    cdef frbm_stream_t stream = stream_of(key, purpose, step)
+    if n_chosen > n:
+        raise ValueError("cannot choose more than there are")
+    order = np.empty(n, np.uint32)
+    cdef View v = output(order, 1, n, frbm.FRBM_UINT32)
+    with nogil:
+        frbm_stream_choice(&stream, frbm_stream_blocks, n, n_chosen, <uint32_t *>v.buffer.buf)
+    return order[n - n_chosen :].copy()
 
 
 # ------------------------------------------------------------------------------------- layers
@@ -614,8 +626,8 @@ cdef class Rbm:
         cdef frbm_array_t part
         cdef frbm_rng_t rng
         cdef frbm_where_t where
-        # A flip costs a cgf, some thirty multiply-adds, for every hidden unit.
-        cdef size_t first, most = chunk_rows(self.work() * (32 if exact else 1))
+        # All flips of a row cost about as much as the inputs of its hidden units.
+        cdef size_t first, most = chunk_rows(self.work())
         cdef int rc
         for first in range(0, a.c.n_rows, most):
             part = rows_from(&a.c, first, most)

@@ -63,7 +63,13 @@ cdef extern from "fastrbm/core/rng.h" nogil:
     void frbm_stream_words(const frbm_stream_t *s, uint32_t row, size_t n, uint32_t *words)
     void frbm_stream_bit_words(const frbm_stream_t *s, uint32_t row, size_t n, uint32_t *words)
     void frbm_stream_normals(const frbm_stream_t *s, size_t n, int dtype, void *out)
-    void frbm_stream_permutation(const frbm_stream_t *s, uint32_t n, uint32_t *order)
+    ctypedef void frbm_blocks_t(const frbm_stream_t *s, uint32_t first_row, size_t n_rows,
+                                uint32_t first_block, size_t n_blocks, uint32_t *words)
+    frbm_blocks_t frbm_stream_blocks
+    void frbm_stream_permutation(const frbm_stream_t *s, frbm_blocks_t *blocks, uint32_t n,
+                                 uint32_t *order)
+    void frbm_stream_choice(const frbm_stream_t *s, frbm_blocks_t *blocks, uint32_t n,
+                            uint32_t n_chosen, uint32_t *order)
 
 
 cdef extern from *:

@@ -31,7 +31,8 @@ def pseudo_likelihood(rbm, data, *, exact=True, rng=None):
 
     Notes
     -----
-    O(n_samples n_visible n_hidden) either way; exact=True adds n_visible n_hidden cgfs a row.
+    O(n_samples n_visible n_hidden) either way: the inputs of the hidden units and, with exact=True, what
+    every flip changes, a multiplication for each two-state hidden unit.
     J. Besag, "Statistical analysis of non-lattice data", The Statistician 24 (1975).
 
     Examples

@@ -207,8 +207,8 @@ class Metrics:
 
     def _choose(self, use, data, n):
         """Return n different rows in ascending order, or all where there are not more."""
-        order = core.permutation(self._key, core.purposes()["METRIC_ROWS"], use, len(data))
-        return np.sort(order[:n])
+        purpose = core.purposes()["METRIC_ROWS"]
+        return np.sort(core.choice(self._key, purpose, use, len(data), min(n, len(data))))
 
     def _states(self, use, data, rows, probabilities):
         """Gather rows compactly: int8 for discrete units; probabilities are drawn once."""

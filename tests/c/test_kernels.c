@@ -287,6 +287,51 @@ static void softplus(const frbm_kernels_t *kernels) {
     }
 }
 
+static void exponentials(const frbm_kernels_t *kernels) {
+    double x[1003], y[1003];
+    for (int i = 0; i < 1003; ++i) x[i] = 700 * sin(i);
+    x[0] = 0;
+    kernels->exponentials(1003, x, y);
+    for (int i = 0; i < 1003; ++i) CHECK_CLOSE(y[i], exp(x[i]), 4e-16 * exp(x[i]));
+    kernels->exponentials(1003, x, x); /* in place */
+    CHECK(memcmp(x, y, sizeof x) == 0);
+}
+
+/* Products of q + p y whose factors, and sums of whose logarithms, are as large as is allowed. */
+static void mix(const frbm_kernels_t *kernels) {
+    enum { UNITS = 131, LD = 136 };
+    static double p[FRBM_FACTOR_ROWS * LD], q[FRBM_FACTOR_ROWS * LD], y[UNITS * FRBM_FACTOR_LANES],
+        tile[FRBM_FACTOR_TILE], exponents[FRBM_FACTOR_TILE];
+    for (size_t n = 1; n <= UNITS; n += n < 34 ? 1 : 97) {
+        for (size_t i = 0; i < FRBM_FACTOR_ROWS * LD; ++i) {
+            const double z = 80 * uniform() - 40;
+            p[i] = 1 / (1 + exp(-z));
+            q[i] = 1 / (1 + exp(z));
+        }
+        for (size_t i = 0; i < n * FRBM_FACTOR_LANES;
+             ++i) /* of a lane all large, all small, or both */
+            y[i] = exp2(i % 3 == 0   ? FRBM_MIX_POWER
+                        : i % 3 == 1 ? -FRBM_MIX_POWER
+                                     : FRBM_MIX_POWER * (2 * uniform() - 1));
+        for (size_t i = 0; i < FRBM_FACTOR_TILE; ++i) {
+            tile[i] = 1 + uniform();
+            exponents[i] = (double)(i % 7);
+        }
+        double start[FRBM_FACTOR_TILE];
+        memcpy(start, tile, sizeof start);
+        kernels->factors.mix(n, p, q, LD, y, tile, exponents);
+        for (size_t r = 0; r < FRBM_FACTOR_ROWS; ++r)
+            for (size_t l = 0; l < FRBM_FACTOR_LANES; ++l) {
+                const size_t at = r * FRBM_FACTOR_LANES + l;
+                double expected = log2(start[at]) + (double)(at % 7);
+                for (size_t j = 0; j < n; ++j)
+                    expected += log2(q[r * LD + j] + p[r * LD + j] * y[j * FRBM_FACTOR_LANES + l]);
+                CHECK(tile[at] >= 1 && tile[at] < 2);
+                CHECK_CLOSE(log2(tile[at]) + exponents[at], expected, 1e-15 * (double)n * 100);
+            }
+    }
+}
+
 int main(void) {
     for (int level = 0; frbm_simd_level(level) != NULL; ++level) {
         frbm_exec_t exec;
@@ -306,6 +351,8 @@ int main(void) {
             }
         }
         softplus(exec.kernels);
+        exponentials(exec.kernels);
+        mix(exec.kernels);
     }
     frbm_exec_t exec;
     frbm_exec_init(&exec);

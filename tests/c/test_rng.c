@@ -105,7 +105,7 @@ static void permutations(void) {
         const frbm_stream_t stream = frbm_stream(1, t, FRBM_PURPOSE_SHUFFLE, 0);
         uint32_t order[N];
         unsigned seen = 0;
-        frbm_stream_permutation(&stream, N, order);
+        frbm_stream_permutation(&stream, frbm_stream_blocks, N, order);
         for (int i = 0; i < N; ++i) {
             seen |= 1u << order[i];
             ++counts[i][order[i]];
@@ -116,6 +116,28 @@ static void permutations(void) {
     for (int i = 0; i < N; ++i)
         for (int j = 0; j < N; ++j)
             CHECK_CLOSE(counts[i][j], TRIALS / N, 5 * sqrt(TRIALS / (double)N * (1 - 1.0 / N)));
+}
+
+/* The end of the permutation, from any source of the same words. */
+static void choices(void) {
+    enum { N = 700 };
+    const frbm_stream_t stream = frbm_stream(1, 2, FRBM_PURPOSE_SHUFFLE, 0);
+    uint32_t whole[N], part[N];
+    frbm_stream_permutation(&stream, frbm_stream_blocks, N, whole);
+    for (uint32_t n = 0; n <= N; n += n < 8 ? 1 : 173) {
+        frbm_stream_choice(&stream, frbm_stream_blocks, N, n, part);
+        for (uint32_t i = N - n; i < N; ++i) CHECK(part[i] == whole[i]);
+    }
+    for (int level = 0; frbm_simd_level(level) != NULL; ++level) {
+        frbm_exec_t exec;
+        frbm_exec_init(&exec);
+        CHECK(frbm_exec_set_simd(&exec, frbm_simd_level(level)) == FRBM_OK);
+        for (uint32_t n = 0; n <= N; n += n < 300 ? 1 : 100) {
+            frbm_stream_permutation(&stream, frbm_stream_blocks, n, whole);
+            frbm_stream_permutation(&stream, exec.kernels->random_words, n, part);
+            CHECK(memcmp(whole, part, n * sizeof *part) == 0);
+        }
+    }
 }
 
 static void normals(void) {
@@ -133,6 +155,7 @@ int main(void) {
     words_of_two_state_units();
     draws_of_two_state_units();
     permutations();
+    choices();
     normals();
     return 0;
 }

@@ -4,18 +4,21 @@
  *     sum_i log p(v_i | v_-i),   log p(v_i | v_-i) = - log(1 + exp(L(v with i flipped) - L(v))),
  *
  * L = -beta E_eff the log-weight of a visible state, hidden units summed out. A flip of v_i moves
- * the inputs by (v_i' - v_i) W_i, so that it costs p cgfs, no product. In double precision.
+ * the inputs by (v_i' - v_i) W_i, so that it costs p cgfs, no matrix product; where hidden units have two states, a
+ * product of p factors (flips.h). In double precision.
  */
 #include <math.h>
 
 #include "fastrbm/core/team.h"
 #include "fastrbm/core/workspace.h"
-#include "fastrbm/rbm/energy.h"
+#include "flips.h"
 
 static size_t thread_bytes(const frbm_rbm_t *rbm) {
     frbm_workspace_t w = frbm_workspace(NULL);
     frbm_workspace_take(&w,
                         FRBM_WIDE_ROWS * frbm_tiles(rbm->hidden.n) * FRBM_TILE * sizeof(double));
+    if (frbm_unit_is_discrete(frbm_unit(rbm->hidden.unit)) && w.used < frbm_flips_bytes(rbm))
+        return frbm_flips_bytes(rbm);
     return w.used;
 }
 
@@ -92,26 +95,31 @@ int frbm_pseudo_likelihood(const frbm_rbm_t *rbm, const frbm_array_t *v, void *w
         rc = frbm_states_check_row(&rbm->visible, rbm->dtype, v, r, where);
         if (rc < 0) return rc;
     }
-    const double flips = rng == NULL ? 64.0 * (double)rbm->visible.n : 64.0;
+    const double flip_work = rng == NULL ? 64.0 * (double)rbm->visible.n : 64.0;
     const int n_threads =
         frbm_team_size(exec->n_threads, (double)v->n_rows * (double)rbm->hidden.n *
-                                            ((double)rbm->visible.n + flips));
+                                            ((double)rbm->visible.n + flip_work));
     if (workspace == NULL || size < frbm_pseudo_likelihood_workspace_size(rbm, n_threads))
         return FRBM_ERROR_WORKSPACE;
     const frbm_workspace_t w = frbm_workspace(workspace);
-    const size_t n_blocks = (v->n_rows + FRBM_WIDE_ROWS - 1) / FRBM_WIDE_ROWS;
+    const int flips = frbm_flips_fit(rbm);
+    const size_t rows = flips ? FRBM_FLIP_ROWS : FRBM_WIDE_ROWS;
+    const size_t n_blocks = (v->n_rows + rows - 1) / rows;
     const size_t bytes = thread_bytes(rbm);
     frbm_stream_t stream;
     if (rng != NULL)
         stream = frbm_stream(rng->key, rng->step, FRBM_PURPOSE_PSEUDO, rng->first_chain);
+    const frbm_stream_t *draw = rng == NULL ? NULL : &stream;
 #ifdef _OPENMP
 #pragma omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static)
 #endif
     for (size_t b = 0; b < n_blocks; ++b) {
-        const size_t row = b * FRBM_WIDE_ROWS, left = v->n_rows - row;
-        double *x = (double *)(void *)(w.base + (size_t)frbm_team_here(NULL).thread * bytes);
-        rows_of_block(rbm, v, exec->kernels, rng == NULL ? NULL : &stream, row,
-                      left < FRBM_WIDE_ROWS ? left : FRBM_WIDE_ROWS, x, out);
+        const size_t row = b * rows, left = v->n_rows - row, n_rows = left < rows ? left : rows;
+        void *mine = w.base + (size_t)frbm_team_here(NULL).thread * bytes;
+        if (flips)
+            frbm_flips_log_conditionals(rbm, exec->kernels, v, draw, row, n_rows, mine, out);
+        else
+            rows_of_block(rbm, v, exec->kernels, draw, row, n_rows, (double *)mine, out);
     }
     return FRBM_OK;
 }

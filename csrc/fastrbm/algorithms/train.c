@@ -97,6 +97,9 @@ static void take_all(struct frbm_train_buffers *b, frbm_workspace_t *w, const fr
     b->good_chains = frbm_workspace_take(w, state_bytes(rbm, FRBM_VISIBLE, chains));
     b->tile_norms = (double *)frbm_workspace_take(w, s.row_tiles * s.lane_tiles * sizeof(double));
     b->thread_scratch = frbm_conditional_scratch(rbm->dtype);
+    const size_t small = 2 * FRBM_SMALL_BYTES(s.real) +
+                         FRBM_SMALL_UNITS * FRBM_TILE * s.real; /* tables, and a tile */
+    if (b->thread_scratch < small) b->thread_scratch = small;
     b->scratch = (char *)frbm_workspace_take(w, (size_t)n_threads * b->thread_scratch);
 }
 
@@ -149,6 +152,7 @@ int frbm_train_init(frbm_train_t *train, const frbm_rbm_t *rbm, const frbm_data_
     b->check_interval = exact || work > LONG_UPDATE ? 1 : CHECK_INTERVAL;
     b->poll_interval = exact || work > POLL_WORK ? 1 : (size_t)(POLL_WORK / work);
     b->work = *rbm;
+    b->shape = frbm_train_shape(rbm);
     frbm_layer_t *layers[2] = {&b->work.visible, &b->work.hidden};
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side)
         for (int k = 0; k < frbm_unit(layers[side]->unit)->n_learned; ++k)
@@ -404,7 +408,8 @@ static void run_pieces(frbm_train_t *t, const job_t *job, frbm_epoch_t *epoch) {
 static int update_threads(const frbm_train_t *t, const frbm_exec_t *exec) {
     const size_t n = t->data.n_rows, batch = t->options.batch_size;
     const double work = update_work(&t->rbm, &t->options, batch < n ? batch : n);
-    const int n_threads = work < MIN_WORK_PER_UPDATE ? 1 : exec->n_threads;
+    const int n_threads =
+        work < MIN_WORK_PER_UPDATE || frbm_train_is_small(t, exec) ? 1 : exec->n_threads;
     return n_threads > t->buffers->n_threads ? t->buffers->n_threads : n_threads;
 }
 
@@ -432,7 +437,8 @@ int frbm_train_epoch(frbm_train_t *train, uint64_t epoch, double learning_rate,
 
     load_model(train);
     if (b->most == 0) b->most = MAX_GROWTH * (1 + largest_parameter(train));
-    frbm_stream_permutation(&shuffle, (uint32_t)train->data.n_rows, b->order);
+    frbm_stream_permutation(&shuffle, exec->kernels->random_words, (uint32_t)train->data.n_rows,
+                            b->order);
     train->epoch_updates = 0;
     train->step_norm_sum = 0;
     keep(train);

@@ -26,32 +26,6 @@ typedef struct {
     double *gradient_h; /* of the hidden layer, a chunk of rows at a time */
 } frbm_phase_t;
 
-struct frbm_train_buffers {
-    int n_threads;
-    size_t check_interval;                    /* updates between two divergence checks, */
-    size_t poll_interval;                     /* and between two looks at the clock */
-    frbm_rbm_t work;                          /* layers with the working parameters */
-    void *weights, *velocity;                 /* in strips */
-    void *weights_t;                          /* padded rows */
-    void *parameters[2][FRBM_MAX_PARAMETERS]; /* by side: working copies of what is learned, */
-    void *velocities[2][FRBM_MAX_PARAMETERS];
-    double *gradient[2]; /* and its gradient, n_learned n */
-    uint32_t *order;     /* rows of the epoch */
-    frbm_phase_t data, model;
-    size_t batch_bytes;            /* of the states of a mini-batch */
-    double *products, *moments[2]; /* what a source of moments says: <v h>, and by side */
-    void *start;                   /* drawn start of CD chains, where data are probabilities */
-    void *hidden;                  /* hidden states of the chains */
-    uint64_t *hidden_t;            /* statistics="samples" */
-    void *good_chains;             /* of the last good state */
-    size_t good_rows;
-    double most; /* larger parameters have diverged; set by the first epoch */
-    uint64_t good_updates;
-    double *tile_norms; /* squared norms of the steps of the gradient's tiles */
-    char *scratch;      /* of all threads */
-    size_t thread_scratch;
-};
-
 /* Sizes that an update needs again and again. */
 typedef struct {
     size_t n, p, ldp, real;
@@ -73,6 +47,33 @@ static inline frbm_train_shape_t frbm_train_shape(const frbm_rbm_t *rbm) {
                                   frbm_tiles(p)};
     return s;
 }
+
+struct frbm_train_buffers {
+    int n_threads;
+    size_t check_interval; /* updates between two divergence checks, */
+    size_t poll_interval;  /* and between two looks at the clock */
+    frbm_rbm_t work;       /* layers with the working parameters */
+    frbm_train_shape_t shape;
+    void *weights, *velocity;                 /* in strips */
+    void *weights_t;                          /* padded rows */
+    void *parameters[2][FRBM_MAX_PARAMETERS]; /* by side: working copies of what is learned, */
+    void *velocities[2][FRBM_MAX_PARAMETERS];
+    double *gradient[2]; /* and its gradient, n_learned n */
+    uint32_t *order;     /* rows of the epoch */
+    frbm_phase_t data, model;
+    size_t batch_bytes;            /* of the states of a mini-batch */
+    double *products, *moments[2]; /* what a source of moments says: <v h>, and by side */
+    void *start;                   /* drawn start of CD chains, where data are probabilities */
+    void *hidden;                  /* hidden states of the chains */
+    uint64_t *hidden_t;            /* statistics="samples" */
+    void *good_chains;             /* of the last good state */
+    size_t good_rows;
+    double most; /* larger parameters have diverged; set by the first epoch */
+    uint64_t good_updates;
+    double *tile_norms; /* squared norms of the steps of the gradient's tiles */
+    char *scratch;      /* of all threads */
+    size_t thread_scratch;
+};
 
 /* Chains of an update whose mini-batch has so many rows. */
 static inline size_t frbm_train_chains(const frbm_train_options_t *o, size_t batch_rows) {
@@ -96,6 +97,14 @@ typedef struct {
     size_t first, n_rows;
     uint64_t number;
 } frbm_batch_t;
+
+/* The rows of mini-batches are copied while the one before is still in use: two buffers in turn. */
+static inline void *frbm_train_rows(const frbm_train_t *t, uint64_t number) {
+    return (char *)t->buffers->data.states + number % 2 * t->buffers->batch_bytes;
+}
+
+/* Is the model small, and are there so few rows and chains that an update is one step of one thread, see small.c? */
+int frbm_train_is_small(const frbm_train_t *t, const frbm_exec_t *exec);
 
 /* Copies the rows of a mini-batch; by every thread of the team, with a barrier before they are used. */
 void frbm_train_gather(const frbm_train_t *t, const frbm_team_t *team, const frbm_epoch_t *epoch,

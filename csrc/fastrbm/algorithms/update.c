@@ -12,178 +12,23 @@
 #include <math.h>
 #include <string.h>
 
-#include "train.h"
-
-typedef struct {
-    frbm_train_t *t;
-    struct frbm_train_buffers *b;
-    const frbm_team_t *team;
-    const frbm_exec_t *exec;
-    frbm_train_shape_t shape;
-    size_t n_rows, n_chains;
-    uint64_t number; /* of the update, since training began */
-    void *data;      /* its rows */
-    uint64_t key;
-    double learning_rate;
-    void *scratch;
-    int exact; /* the model term comes from a source of moments */
-} update_t;
-
-static frbm_stream_t stream_of(const update_t *u, uint64_t step, enum frbm_purpose purpose) {
-    return frbm_stream(u->key, step, purpose, 0);
-}
-
-/* ------------------------------------------------------------------------------------- the batch */
-
-/* The rows of mini-batches are copied while the one before is still in use: two buffers in turn. */
-static void *batch_rows(const frbm_train_t *t, uint64_t number) {
-    return (char *)t->buffers->data.states + number % 2 * t->buffers->batch_bytes;
-}
-
-/* The start of chain r where its row holds probabilities of Bernoulli units. */
-static void draw_start(const frbm_train_t *t, const frbm_kernels_t *kernels, uint64_t number,
-                       uint64_t key, size_t r, const void *probabilities) {
-    enum { UNITS = 64 };
-    uint32_t words[UNITS + FRBM_WORDS_SLACK];
-    const frbm_rbm_t *work = &t->buffers->work;
-    const size_t n_units = work->visible.n;
-    const frbm_stream_t s = frbm_stream(key, number, FRBM_PURPOSE_TRAIN_DATA, 0);
-    uint64_t *bits = (uint64_t *)t->buffers->start + r * frbm_bit_words(n_units);
-    for (size_t first = 0; first < n_units; first += UNITS) {
-        const size_t left = n_units - first, n = left < UNITS ? left : UNITS;
-        uint64_t word = 0;
-        kernels->random_words(&s, (uint32_t)r, 1, (uint32_t)first / 4, (n + 3) / 4, words);
-        for (size_t i = 0; i < n; ++i) {
-            const double p = frbm_real_get(probabilities, work->dtype, first + i);
-            word |= (uint64_t)((double)words[i] < p * 4294967296.0) << i;
-        }
-        bits[first / 64] = word;
-    }
-}
-
-void frbm_train_gather(const frbm_train_t *t, const frbm_team_t *team, const frbm_epoch_t *epoch,
-                       const frbm_batch_t *batch, uint64_t key) {
-    const frbm_data_t *data = &t->data;
-    const frbm_rbm_t *work = &t->buffers->work;
-    const uint32_t *order = t->buffers->order + batch->first;
-    const size_t words = frbm_bit_words(work->visible.n);
-    const size_t stride = frbm_padded(work->visible.n) * frbm_real_size(work->dtype);
-    const size_t end = frbm_team_end(team, batch->n_rows);
-    void *rows = batch_rows(t, batch->number);
-    for (size_t r = frbm_team_begin(team, batch->n_rows); r < end; ++r) {
-        const size_t from = order[r];
-        if (data->packed) {
-            const uint64_t *bits = data->bits + from * words;
-            uint64_t *to = (uint64_t *)rows + r * words;
-            for (size_t w = 0; w < words; ++w) to[w] = bits[w];
-        } else {
-            char *row = (char *)rows + r * stride;
-            frbm_array_load_row(&data->values, from, work->dtype, row);
-            if (t->buffers->start != NULL)
-                draw_start(t, epoch->poll.exec->kernels, batch->number, key, r, row);
-        }
-    }
-}
-
-/* ------------------------------------------------------------------------------------ the chains */
-
-/* The data as the left operand of a product: packed as the layer is, or reals. */
-static frbm_operand_t data_operand(const update_t *u) {
-    const frbm_operand_t reals = {FRBM_STORE_REALS, u->data, frbm_padded(u->shape.n), 1};
-    return u->t->data.packed ? frbm_states_operand(&u->b->work.visible, u->b->work.dtype, u->data)
-                             : reals;
-}
-
-static void draw_hidden(const update_t *u, const void *visible, uint64_t sweep,
-                        enum frbm_purpose purpose) {
-    const frbm_rbm_t *work = &u->b->work;
-    const frbm_conditional_t up = frbm_hidden_given_visible(work, u->exec->kernels, u->b->weights);
-    const frbm_stream_t stream = stream_of(u, sweep, purpose);
-    const frbm_conditional_job_t job = {
-        .source = frbm_states_operand(&work->visible, work->dtype, visible),
-        .n_rows = u->n_chains,
-        .beta = 1,
-        .stream = &stream,
-        .states = u->b->hidden,
-        .stride = frbm_states_stride(&work->hidden, work->dtype)};
-    frbm_conditional_run(&up, &job, u->team, u->scratch);
-}
-
-static void draw_visible(const update_t *u, uint64_t sweep) {
-    const frbm_rbm_t *work = &u->b->work;
-    const frbm_conditional_t down =
-        frbm_visible_given_hidden(work, u->exec->kernels, u->b->weights_t);
-    const frbm_stream_t stream = stream_of(u, sweep, FRBM_PURPOSE_TRAIN_VISIBLE);
-    const frbm_conditional_job_t job = {
-        .source = frbm_states_operand(&work->hidden, work->dtype, u->b->hidden),
-        .n_rows = u->n_chains,
-        .beta = 1,
-        .stream = &stream,
-        .states = u->b->model.states,
-        .stride = frbm_states_stride(&work->visible, work->dtype)};
-    frbm_conditional_run(&down, &job, u->team, u->scratch);
-}
-
-/* factor E[h | v] of a phase and, with draw, the first hidden states of the chains from the same
- * inputs. */
-static void hidden_means(const update_t *u, frbm_phase_t *phase, frbm_operand_t source,
-                         size_t n_rows, double factor, const frbm_stream_t *draw) {
-    const frbm_rbm_t *work = &u->b->work;
-    const frbm_conditional_t up = frbm_hidden_given_visible(work, u->exec->kernels, u->b->weights);
-    const frbm_conditional_job_t job = {.source = source,
-                                        .n_rows = n_rows,
-                                        .beta = 1,
-                                        .means = phase->means,
-                                        .ldmeans = u->shape.ldp,
-                                        .factor = factor,
-                                        .gradient = phase->gradient_h,
-                                        .stream = draw,
-                                        .states = draw == NULL ? NULL : u->b->hidden,
-                                        .stride = frbm_states_stride(&work->hidden, work->dtype)};
-    frbm_conditional_run(&up, &job, u->team, u->scratch);
-}
-
-/* statistics="samples": factor h in place of factor E[h | v]. */
-static void hidden_samples(const update_t *u, double factor) {
-    const frbm_layer_t *hidden = &u->b->work.hidden;
-    const int dtype = u->b->work.dtype;
-    const size_t stride = frbm_states_stride(hidden, dtype);
-    for (size_t r = frbm_team_begin(u->team, u->n_chains); r < frbm_team_end(u->team, u->n_chains);
-         ++r) {
-        char *row = (char *)u->b->model.means + r * u->shape.ldp * u->shape.real;
-        frbm_states_store(hidden, dtype, 1, (const char *)u->b->hidden + r * stride, row, dtype, 0,
-                          (ptrdiff_t)u->shape.real);
-        for (size_t j = 0; j < u->shape.p; ++j)
-            if (dtype == FRBM_FLOAT32)
-                ((float *)(void *)row)[j] *= (float)factor;
-            else
-                ((double *)(void *)row)[j] *= factor;
-    }
-}
-
-/* This thread's share of the columns of bits, turned into rows. */
-static void transpose(const update_t *u, const frbm_layer_t *layer, const void *states,
-                      size_t n_rows, uint64_t *out) {
-    const size_t words = frbm_bit_words(layer->n), stride = frbm_bit_words(n_rows);
-    const size_t begin = frbm_team_begin(u->team, words), end = frbm_team_end(u->team, words);
-    u->exec->kernels->transpose_bits((const uint64_t *)states, words, n_rows, layer->n, begin,
-                                     end - begin, out + 64 * begin * stride, stride);
-}
+#include "step.h"
 
 /* --------------------------------------------------------------------------- gradient and update */
 
 /* Probabilities in place of states: the log-weight of 0/1 units is linear in the state. */
-static void probability_gradient(const update_t *u, size_t begin, size_t end, double factor) {
+static void probability_gradient(const frbm_step_t *u, size_t begin, size_t end) {
     const int dtype = u->b->work.dtype;
     double *sums = u->b->gradient[FRBM_VISIBLE];
     for (size_t r = 0; r < u->n_rows; ++r) {
         const char *row = (const char *)u->data + r * frbm_padded(u->shape.n) * u->shape.real;
-        for (size_t i = begin; i < end; ++i) sums[i] += factor * frbm_real_get(row, dtype, i);
+        for (size_t i = begin; i < end; ++i)
+            sums[i] += u->data_factor * frbm_real_get(row, dtype, i);
     }
 }
 
 /* gradient[side][k n + i] of the layers' parameters, this thread's share of the units. */
-static void layer_gradients(const update_t *u, double data_factor, double model_factor) {
+static void layer_gradients(const frbm_step_t *u) {
     struct frbm_train_buffers *b = u->b;
     const frbm_rbm_t *work = &b->work;
     const frbm_kernels_t *kernels = u->exec->kernels;
@@ -198,15 +43,15 @@ static void layer_gradients(const update_t *u, double data_factor, double model_
     for (int k = 0; k < unit->n_learned; ++k)
         memset(sums + (size_t)k * layer->n + begin, 0, (end - begin) * sizeof *sums);
     if (discrete && !u->t->data.packed)
-        probability_gradient(u, begin, end, data_factor);
+        probability_gradient(u, begin, end);
     else
         unit->state_gradient(layer, work->dtype, kernels, begin, end,
                              discrete ? (void *)b->data.states_t : u->data, u->n_rows, stride,
-                             data_factor, sums);
+                             u->data_factor, sums);
     if (u->n_chains > 0)
         unit->state_gradient(layer, work->dtype, kernels, begin, end,
                              discrete ? (void *)b->model.states_t : b->model.states, u->n_chains,
-                             stride, model_factor, sums);
+                             stride, u->model_factor, sums);
 
     layer = &work->hidden;
     unit = frbm_unit(layer->unit);
@@ -225,7 +70,7 @@ static void layer_gradients(const update_t *u, double data_factor, double model_
     if (samples)
         unit->state_gradient(layer, work->dtype, kernels, begin, end,
                              b->hidden_t == NULL ? b->hidden : (void *)b->hidden_t, u->n_chains,
-                             u->shape.ldp * u->shape.real, model_factor, sums);
+                             u->shape.ldp * u->shape.real, u->model_factor, sums);
 
     for (int side = FRBM_VISIBLE; u->exact && side <= FRBM_HIDDEN; ++side) {
         layer = frbm_rbm_layer(work, side);
@@ -239,7 +84,8 @@ static void layer_gradients(const update_t *u, double data_factor, double model_
 }
 
 /* The model term of a tile of the gradient into scratch, from a source of moments. */
-static void moments_tile(const update_t *u, size_t row, size_t n_rows, size_t first, size_t lanes) {
+static void moments_tile(const frbm_step_t *u, size_t row, size_t n_rows, size_t first,
+                         size_t lanes) {
     for (size_t r = 0; r < n_rows; ++r) {
         const double *products = u->b->products + (row + r) * u->shape.p + first;
         if (u->b->work.dtype == FRBM_FLOAT32) {
@@ -259,7 +105,7 @@ typedef struct {
 
 /* By hidden units first: a thread's share of the weights is then that of its hidden units, which stay in its
  * cache until they are read again. */
-static place_t tile_at(const update_t *u, size_t tile) {
+static place_t tile_at(const frbm_step_t *u, size_t tile) {
     const frbm_train_shape_t *s = &u->shape;
     const size_t row = tile % s->row_tiles * s->tile_rows, first = tile / s->row_tiles * FRBM_TILE;
     const place_t at = {row, s->n - row < s->tile_rows ? s->n - row : s->tile_rows, first,
@@ -269,7 +115,7 @@ static place_t tile_at(const update_t *u, size_t tile) {
 }
 
 /* A tile of the gradient of W into scratch. */
-static void gradient_tile(const update_t *u, const place_t *at) {
+static void gradient_tile(const frbm_step_t *u, const place_t *at) {
     const struct frbm_train_buffers *b = u->b;
     const frbm_rbm_t *work = &b->work;
     const size_t n = u->shape.n, real = u->shape.real;
@@ -296,7 +142,7 @@ static void gradient_tile(const update_t *u, const place_t *at) {
 }
 
 /* The factor that brings the norm of the gradient of all that moves down to max_norm. */
-static double clip_factor(const update_t *u) {
+static double clip_factor(const frbm_step_t *u) {
     const frbm_train_options_t *o = &u->t->options;
     struct frbm_train_buffers *b = u->b;
     const size_t n_tiles = u->shape.row_tiles * u->shape.lane_tiles;
@@ -328,39 +174,43 @@ static double clip_factor(const update_t *u) {
 
 #define STEP(T)                                                                                    \
     {                                                                                              \
-        T *velocity = (T *)b->velocities[side][k] + i;                                             \
-        *velocity = (T)((double)*velocity * u->t->options.momentum + g);                           \
-        ((T *)b->parameters[side][k])[i] += (T)u->learning_rate * *velocity;                       \
+        T *velocity = (T *)b->velocities[side][k], *parameter = (T *)b->parameters[side][k];       \
+        for (size_t i = begin; i < end; ++i) {                                                     \
+            velocity[i] = (T)((double)velocity[i] * momentum + clip * gradient[i]);                \
+            parameter[i] += rate * velocity[i];                                                    \
+        }                                                                                          \
     }
 
-/* The layers' parameters, this thread's share of the units. */
-static void step_layers(const update_t *u, double clip) {
+void frbm_step_layers(const frbm_step_t *u, double clip) {
     struct frbm_train_buffers *b = u->b;
+    const double momentum = u->t->options.momentum;
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
         const frbm_layer_t *layer = frbm_rbm_layer(&b->work, side);
+        const size_t begin = frbm_team_begin(u->team, layer->n),
+                     end = frbm_team_end(u->team, layer->n);
         for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k) {
+            const double *gradient = b->gradient[side] + (size_t)k * layer->n;
             if (frbm_is_frozen(&u->t->options, side, k)) continue;
-            for (size_t i = frbm_team_begin(u->team, layer->n);
-                 i < frbm_team_end(u->team, layer->n); ++i) {
-                const double g = clip * b->gradient[side][(size_t)k * layer->n + i];
-                if (b->work.dtype == FRBM_FLOAT32)
-                    STEP(float)
-                else
-                    STEP(double)
+            if (b->work.dtype == FRBM_FLOAT32) {
+                const float rate = (float)u->learning_rate;
+                STEP(float)
+            } else {
+                const double rate = u->learning_rate;
+                STEP(double)
             }
         }
     }
 }
 
 /* Are there so few rows that the gradient and the update are one pass? */
-static int has_few_rows(const update_t *u) {
+static int has_few_rows(const frbm_step_t *u) {
     const size_t groups = (u->n_rows + 3) / 4 + (u->n_chains + 3) / 4;
     return u->exec->kernels->real[u->b->work.dtype].update_few != NULL && u->t->data.packed &&
            u->n_chains > 0 && frbm_few_bytes(groups, u->shape.real) <= FRBM_FEW_BYTES;
 }
 
 /* What such a pass needs for the hidden units of a tile; the tables go into scratch. */
-static frbm_few_t few_of(const update_t *u, const place_t *at) {
+static frbm_few_t few_of(const frbm_step_t *u, const place_t *at) {
     const struct frbm_train_buffers *b = u->b;
     const frbm_phase_t *phases[2] = {&b->data, &b->model};
     const size_t depths[2] = {u->n_rows, u->n_chains}, real = u->shape.real;
@@ -377,7 +227,7 @@ static frbm_few_t few_of(const update_t *u, const place_t *at) {
     return few;
 }
 
-static void step_weights(const update_t *u, double clip) {
+static void step_weights(const frbm_step_t *u, double clip) {
     struct frbm_train_buffers *b = u->b;
     const frbm_real_kernels_t *k = &u->exec->kernels->real[b->work.dtype];
     const size_t n_tiles = u->shape.row_tiles * u->shape.lane_tiles, real = u->shape.real;
@@ -408,99 +258,42 @@ static void step_weights(const update_t *u, double clip) {
     }
 }
 
-/* A barrier, at which long updates are polled. They are checked one by one, so that the chains of the
- * last whole update are at hand when one is given up. Says whether it is: to all threads alike, so that none may
- * poll again before all have read the answer. */
-static int poll_long_update(const update_t *u, frbm_epoch_t *epoch) {
-    const int is_long = u->b->check_interval == 1;
-    if (u->team->thread == 0 && is_long && epoch->rc == FRBM_OK && frbm_poll(&epoch->poll))
-        epoch->rc = FRBM_STOPPED;
-    frbm_team_barrier(u->team);
-    const int rc = epoch->rc;
-    if (is_long) frbm_team_barrier(u->team);
-    return rc != FRBM_OK;
-}
-
-/* What the threads need to know of this update. */
-static update_t begin_update(frbm_train_t *t, const frbm_team_t *team, const frbm_epoch_t *epoch,
-                             const frbm_batch_t *batch, size_t n_chains) {
+static frbm_step_t begin_update(frbm_train_t *t, const frbm_team_t *team, const frbm_epoch_t *epoch,
+                                const frbm_batch_t *batch, size_t n_chains) {
     struct frbm_train_buffers *b = t->buffers;
-    const update_t u = {.t = t,
-                        .b = b,
-                        .team = team,
-                        .exec = epoch->poll.exec,
-                        .shape = frbm_train_shape(&b->work),
-                        .n_rows = batch->n_rows,
-                        .n_chains = n_chains,
-                        .number = batch->number,
-                        .data = batch_rows(t, batch->number),
-                        .scratch = b->scratch + (size_t)team->thread * b->thread_scratch};
+    const frbm_step_t u = {.t = t,
+                           .b = b,
+                           .team = team,
+                           .exec = epoch->poll.exec,
+                           .shape = b->shape,
+                           .n_rows = batch->n_rows,
+                           .n_chains = n_chains,
+                           .data_factor = 1.0 / (double)batch->n_rows,
+                           .model_factor = n_chains > 0 ? -1.0 / (double)n_chains : 0,
+                           .number = batch->number,
+                           .sweep = batch->number * (uint64_t)t->options.k,
+                           .data = frbm_train_rows(t, batch->number),
+                           .scratch = b->scratch + (size_t)team->thread * b->thread_scratch};
     return u;
-}
-
-/* E[h | v] of the rows and their bits by units; with draw, the first hidden states of the chains. */
-static void positive_phase(const update_t *u, double factor, const frbm_stream_t *draw) {
-    hidden_means(u, &u->b->data, data_operand(u), u->n_rows, factor, draw);
-    if (u->t->data.packed)
-        transpose(u, &u->b->work.visible, u->data, u->n_rows, u->b->data.states_t);
-}
-
-/* The chains, whose first hidden states are drawn, and their statistics. Returns 0 if stopped. */
-static int negative_phase(const update_t *u, frbm_epoch_t *epoch, uint64_t sweep, double factor) {
-    struct frbm_train_buffers *b = u->b;
-    const frbm_train_options_t *o = &u->t->options;
-    const frbm_rbm_t *work = &b->work;
-    for (size_t s = 0; s < o->k; ++s) {
-        if (s > 0) {
-            draw_hidden(u, b->model.states, sweep + s, FRBM_PURPOSE_TRAIN_HIDDEN);
-            frbm_team_barrier(u->team);
-        }
-        draw_visible(u, sweep + s);
-        if (poll_long_update(u, epoch)) return 0;
-    }
-
-    if (o->samples) {
-        draw_hidden(u, b->model.states, u->number, FRBM_PURPOSE_TRAIN_STATISTIC);
-        frbm_team_barrier(u->team);
-        hidden_samples(u, factor);
-        if (b->hidden_t != NULL) transpose(u, &work->hidden, b->hidden, u->n_chains, b->hidden_t);
-    } else {
-        hidden_means(u, &b->model,
-                     frbm_states_operand(&work->visible, work->dtype, b->model.states), u->n_chains,
-                     factor, NULL);
-    }
-    if (frbm_unit_is_discrete(frbm_unit(work->visible.unit)))
-        transpose(u, &work->visible, b->model.states, u->n_chains, b->model.states_t);
-    return !poll_long_update(u, epoch);
 }
 
 int frbm_train_update(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t *epoch,
                       const frbm_batch_t *batch, const frbm_batch_t *next, double learning_rate,
                       uint64_t key) {
     const frbm_train_options_t *o = &t->options;
-    const struct frbm_train_buffers *b = t->buffers;
-    update_t u = begin_update(t, team, epoch, batch, frbm_train_chains(o, batch->n_rows));
+    frbm_step_t u = begin_update(t, team, epoch, batch, frbm_train_chains(o, batch->n_rows));
     u.key = key;
     u.learning_rate = learning_rate;
     u.exact = o->moments != NULL;
-    const double data_factor = 1.0 / (double)u.n_rows;
-    const double model_factor = u.exact ? 0 : -1.0 / (double)u.n_chains;
-    const uint64_t sweep = u.number * (uint64_t)o->k;
-
-    /* CD chains start at the data: their first hidden states come from the inputs of the means. */
-    const int from_data = !u.exact && !o->persistent && b->start == NULL;
-    const frbm_stream_t draw = stream_of(&u, sweep, FRBM_PURPOSE_TRAIN_HIDDEN);
-    positive_phase(&u, data_factor, from_data ? &draw : NULL);
-    if (!u.exact && !from_data)
-        draw_hidden(&u, o->persistent ? b->model.states : b->start, sweep,
-                    FRBM_PURPOSE_TRAIN_HIDDEN);
-    if (poll_long_update(&u, epoch)) return 0;
-    if (!u.exact && !negative_phase(&u, epoch, sweep, model_factor)) return 0;
-
-    layer_gradients(&u, data_factor, model_factor);
-    const double clip = clip_factor(&u);
-    step_layers(&u, clip);
-    step_weights(&u, clip);
+    if (frbm_train_is_small(t, u.exec)) {
+        frbm_step_small(&u);
+    } else {
+        if (!frbm_step_phases(&u, epoch)) return 0;
+        layer_gradients(&u);
+        const double clip = clip_factor(&u);
+        frbm_step_layers(&u, clip);
+        step_weights(&u, clip);
+    }
     if (next != NULL) frbm_train_gather(t, team, epoch, next, key);
     frbm_team_barrier(team);
     return 1;
@@ -513,16 +306,15 @@ int frbm_train_statistics(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t
     struct frbm_train_buffers *b = t->buffers;
     double *layers[2] = {visible, hidden};
     const frbm_batch_t batch = {0, n_rows, 0};
-    const update_t u = begin_update(t, team, epoch, &batch, 0);
-    const double factor = 1.0 / (double)n_rows;
+    const frbm_step_t u = begin_update(t, team, epoch, &batch, 0);
     const size_t n_tiles = u.shape.row_tiles * u.shape.lane_tiles;
 
     frbm_train_gather(t, team, epoch, &batch, 0);
     frbm_team_barrier(team);
-    positive_phase(&u, factor, NULL);
-    if (poll_long_update(&u, epoch)) return 0;
+    frbm_positive_phase(&u, NULL);
+    if (frbm_poll_long_update(&u, epoch)) return 0;
 
-    layer_gradients(&u, factor, 0);
+    layer_gradients(&u);
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
         const frbm_layer_t *layer = frbm_rbm_layer(&b->work, side);
         for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k)

@@ -109,18 +109,31 @@ void frbm_array_load_part(const frbm_array_t *a, size_t row, size_t first, size_
  * gathered into one byte by a multiplication. Little-endian machines only. Returns the elements done. */
 #if defined(__SSE2__)
 #define PACKS_BYTES 1
+/* Which of sixteen bytes are `one`; in good stay those that are that or `other`. */
+static inline uint64_t pack_sixteen(const char *p, __m128i one, __m128i other, __m128i *good) {
+    const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+    const __m128i high = _mm_cmpeq_epi8(x, one);
+    *good = _mm_and_si128(*good, _mm_or_si128(high, _mm_cmpeq_epi8(x, other)));
+    return (uint64_t)(uint32_t)_mm_movemask_epi8(high);
+}
+
 static size_t pack_bytes(const char *p, size_t n, int is_spin, uint64_t *bits, int *ok) {
     const __m128i one = _mm_set1_epi8(1), other = is_spin ? _mm_set1_epi8(-1) : _mm_setzero_si128();
     __m128i good = _mm_set1_epi8(-1);
-    size_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
-        const __m128i high = _mm_cmpeq_epi8(x, one);
-        good = _mm_and_si128(good, _mm_or_si128(high, _mm_cmpeq_epi8(x, other)));
-        bits[i / 64] |= (uint64_t)(uint32_t)_mm_movemask_epi8(high) << (i % 64);
+    if (n < 16) return 0;
+    for (size_t first = 0; first < n; first += 64) {
+        const size_t end = n - first < 64 ? n : first + 64;
+        size_t i = first;
+        uint64_t word = 0;
+        for (; i + 16 <= end; i += 16)
+            word |= pack_sixteen(p + i, one, other, &good) << (i - first);
+        if (i < end) /* the last sixteen, some of them once more */
+            word |= pack_sixteen(p + end - 16, one, other, &good) >> (16 - (end - i))
+                                                                         << (i - first);
+        bits[first / 64] = word;
     }
     *ok = _mm_movemask_epi8(good) == 0xFFFF;
-    return i;
+    return n;
 }
 #elif defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define PACKS_BYTES 1
@@ -355,6 +368,12 @@ void frbm_scan_start(frbm_scan_t *scan) {
 }
 
 void frbm_array_scan(const frbm_array_t *a, size_t begin, size_t end, frbm_scan_t *scan) {
+    /* Rows of bytes without a gap between them are one long row, unless they turn out not to be states. */
+    if (a->col_stride == 1 && a->row_stride == (ptrdiff_t)a->n_cols && begin < end &&
+        (a->dtype == FRBM_INT8 || a->dtype == FRBM_UINT8) &&
+        scan_states(frbm_array_row(a, begin), (end - begin) * a->n_cols, a->dtype == FRBM_INT8,
+                    scan))
+        return;
     for (size_t r = begin; r < end && a->n_cols > 0; ++r) {
         const char *p = frbm_array_row(a, r);
         if (a->col_stride == 1 && (a->dtype == FRBM_INT8 || a->dtype == FRBM_UINT8) &&
@@ -428,13 +447,33 @@ void frbm_scan_merge(const frbm_scan_t *later, frbm_scan_t *scan) {
 ADD_BYTES(add_int8, int8_t)
 ADD_BYTES(add_uint8, uint8_t)
 
-void frbm_array_add_rows(const frbm_array_t *a, size_t begin, size_t end, double *sums) {
-    if (a->col_stride == 1 && a->dtype == FRBM_INT8) {
+static void add_bytes_of(const frbm_array_t *a, size_t begin, size_t end, double *sums) {
+    if (a->dtype == FRBM_INT8)
         add_int8(a, begin, end, sums);
-        return;
-    }
-    if (a->col_stride == 1 && a->dtype == FRBM_UINT8) {
+    else
         add_uint8(a, begin, end, sums);
+}
+
+/* Short rows without a gap between them are taken several at a time, as one row. */
+#define LONG_ROW 256
+static void add_bytes(const frbm_array_t *a, size_t begin, size_t end, double *sums) {
+    const size_t n = a->n_cols, together = n > 0 ? LONG_ROW / n : 0;
+    if (together > 1 && a->row_stride == (ptrdiff_t)n) {
+        const size_t n_long = (end - begin) / together;
+        const frbm_array_t rows = {frbm_array_row(a, begin),  a->dtype, n_long, together * n,
+                                   (ptrdiff_t)(together * n), 1};
+        double parts[LONG_ROW] = {0};
+        add_bytes_of(&rows, 0, n_long, parts);
+        for (size_t q = 0; q < together; ++q)
+            for (size_t i = 0; i < n; ++i) sums[i] += parts[q * n + i];
+        begin += n_long * together;
+    }
+    add_bytes_of(a, begin, end, sums);
+}
+
+void frbm_array_add_rows(const frbm_array_t *a, size_t begin, size_t end, double *sums) {
+    if (a->col_stride == 1 && (a->dtype == FRBM_INT8 || a->dtype == FRBM_UINT8)) {
+        add_bytes(a, begin, end, sums);
         return;
     }
     for (size_t r = begin; r < end; ++r) {

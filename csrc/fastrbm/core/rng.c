@@ -2,6 +2,7 @@
 #include "rng.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "numerics.h"
 
@@ -53,16 +54,36 @@ void frbm_stream_normals(const frbm_stream_t *s, size_t n, int dtype, void *out)
     }
 }
 
-void frbm_stream_permutation(const frbm_stream_t *s, uint32_t n, uint32_t *order) {
-    frbm_philox_block words = {{0, 0, 0, 0}};
+void frbm_stream_blocks(const frbm_stream_t *s, uint32_t first_row, size_t n_rows,
+                        uint32_t first_block, size_t n_blocks, uint32_t *words) {
+    for (size_t r = 0; r < n_rows; ++r)
+        for (size_t b = 0; b < n_blocks; ++b, words += 4) {
+            const frbm_philox_block block =
+                frbm_stream_block(s, first_row + (uint32_t)r, first_block + (uint32_t)b);
+            memcpy(words, block.c, sizeof block.c);
+        }
+}
+
+void frbm_stream_choice(const frbm_stream_t *s, frbm_blocks_t *blocks, uint32_t n,
+                        uint32_t n_chosen, uint32_t *order) {
+    enum { BLOCKS = 64 };
+    uint32_t words[4 * BLOCKS + FRBM_WORDS_SLACK];
     for (uint32_t i = 0; i < n; ++i) order[i] = i;
     /* Each step takes 64 bits, half a block. */
-    for (uint32_t i = n; i > 1; --i) {
-        const uint32_t half = (n - i) & 1u;
-        if (half == 0) words = frbm_stream_block(s, 0, (n - i) >> 1);
-        const uint32_t j = frbm_below(words.c[2 * half], words.c[2 * half + 1], i);
-        const uint32_t swap = order[i - 1];
-        order[i - 1] = order[j];
-        order[j] = swap;
+    for (uint32_t done = 0; done < n_chosen; done += 2 * BLOCKS) {
+        const uint32_t steps = n_chosen - done < 2 * BLOCKS ? n_chosen - done : 2 * BLOCKS;
+        blocks(s, 0, 1, done / 2, (steps + 1) / 2, words);
+        for (uint32_t q = 0; q < steps; ++q) {
+            const uint32_t last = n - done - q - 1;
+            const uint32_t j = frbm_below(words[2 * q], words[2 * q + 1], last + 1);
+            const uint32_t swap = order[last];
+            order[last] = order[j];
+            order[j] = swap;
+        }
     }
+}
+
+void frbm_stream_permutation(const frbm_stream_t *s, frbm_blocks_t *blocks, uint32_t n,
+                             uint32_t *order) {
+    frbm_stream_choice(s, blocks, n, n > 0 ? n - 1 : 0, order); /* the first has its place then */
 }

@@ -112,7 +112,19 @@ void frbm_stream_bit_words(const frbm_stream_t *s, uint32_t row, size_t n, uint3
 /* n standard normals by inversion, from the words of row 0; dtype FRBM_FLOAT32 or FRBM_FLOAT64. */
 void frbm_stream_normals(const frbm_stream_t *s, size_t n, int dtype, void *out);
 
-/* A uniformly random order of 0 .. n - 1 (Fisher-Yates). */
-void frbm_stream_permutation(const frbm_stream_t *s, uint32_t n, uint32_t *order);
+/* Words of blocks first_block .. first_block + n_blocks of consecutive rows, n_rows x 4 n_blocks. Such a function may
+ * overwrite FRBM_WORDS_SLACK words after them, since whole vectors are stored; the kernels have faster ones. */
+#define FRBM_WORDS_SLACK 64
+typedef void frbm_blocks_t(const frbm_stream_t *s, uint32_t first_row, size_t n_rows,
+                           uint32_t first_block, size_t n_blocks, uint32_t *words);
+frbm_blocks_t frbm_stream_blocks;
+
+/* A uniformly random order of 0 .. n - 1 (Fisher-Yates, from the end). */
+void frbm_stream_permutation(const frbm_stream_t *s, frbm_blocks_t *blocks, uint32_t n,
+                             uint32_t *order);
+
+/* The same as far as the last n_chosen <= n of them: different numbers in random order. */
+void frbm_stream_choice(const frbm_stream_t *s, frbm_blocks_t *blocks, uint32_t n,
+                        uint32_t n_chosen, uint32_t *order);
 
 #endif

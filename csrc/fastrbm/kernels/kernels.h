@@ -31,8 +31,6 @@
 /* Lanes of a tile: one 64-bit word of units, and sixteen Philox blocks of words, or eight of halves. */
 #define FRBM_TILE 64
 
-#define FRBM_WORDS_SLACK 64
-
 /* Half a tile: two threads may compute the halves of a word, each of which is then written alone. */
 #define FRBM_HALF_TILE 32
 
@@ -70,6 +68,34 @@ typedef struct {
 static inline size_t frbm_few_bytes(size_t n_groups, size_t real) {
     return n_groups * 16 * FRBM_TILE * real;
 }
+
+/* Small layers of two-state units: so few units that the tables of all products of an update stay in L1, and that
+ * rows of reals are as narrow as FRBM_SMALL_WIDTH says. See kernels_small.inc. */
+#define FRBM_SMALL_UNITS 32 /* of a layer, at most */
+#define FRBM_SMALL_ROWS 16  /* at a time, at most */
+#define FRBM_SMALL_WIDTH(n) ((n) <= 16 ? (size_t)16 : (size_t)32)
+/* Bytes of tables, aligned to 64: of whole words of bits. */
+#define FRBM_SMALL_BYTES(real) ((FRBM_SMALL_UNITS * 256 + FRBM_TILE) * (real))
+
+/* One layer given the other, its source. */
+typedef struct {
+    size_t n, n_source;
+    double scale, low, high; /* see two_state_sample and two_state_mean */
+    int is_signed;           /* the source */
+    const void *bias;
+    const void *couplings; /* row k: of source unit k with all units, FRBM_SMALL_WIDTH(n) reals */
+    void *tables;
+} frbm_small_t;
+
+/* The gradient of the weights: of the data, minus that of the chains. */
+typedef struct {
+    size_t n, p; /* visible and hidden units */
+    int is_signed;
+    const uint64_t *states[2]; /* visible ones, a word a row */
+    const void *means[2];      /* of hidden units, FRBM_SMALL_WIDTH(p) reals a row */
+    size_t n_rows[2];
+    void *tables;
+} frbm_small_gradient_t;
 
 /* The kernels of one real type. x, bias, ... point to float or double; tiles have FRBM_TILE lanes
  * a row, of which the first lanes count. */
@@ -110,6 +136,15 @@ typedef struct {
                        void *tables);
     double (*update_few)(size_t n_rows, size_t lanes, const frbm_few_t *few, const frbm_update_t *u,
                          void *w, size_t ldw, void *velocity, size_t ldv, void *w_t, size_t ldwt);
+    /* Makes the tables of a small layer; then, for rows of its source, of one word each, factor E[s] into means, in
+     * rows of FRBM_SMALL_WIDTH(n) that end with zeros, and draws into words; what is NULL is left out. The gradient
+     * into a tile, and how many rows each visible unit is on in. The same bits as product_bits, two_state_mean and
+     * two_state_sample. NULL where tables are not wanted. */
+    void (*small_prepare)(const frbm_small_t *layer);
+    void (*small_run)(const frbm_small_t *layer, const uint64_t *source, size_t n_rows,
+                      double factor, void *means, const frbm_draw_t *draw, uint64_t *words);
+    void (*small_gradient)(const frbm_small_gradient_t *g, void *tile,
+                           uint32_t ones[2][FRBM_SMALL_UNITS]);
     double (*square_norm)(size_t n_rows, size_t lanes, const void *g);
     /* sums[j] += sum_r x[r][j] */
     void (*sum_rows)(size_t n_rows, size_t lanes, const void *x, size_t ldx, double *sums);
@@ -138,6 +173,9 @@ typedef struct {
 #define FRBM_FACTOR_TINY 0x1p-800
 /* Wide factors that are multiplied before exponents are taken out: each is within 2^+-60. */
 #define FRBM_WIDE_UNITS 8
+/* The same of mixed factors. */
+#define FRBM_MIX_UNITS 32
+#define FRBM_MIX_POWER 30
 
 typedef struct {
     /* sums[r] = sum over the lanes of n_panels panels of start times prod_j (u_rj + y_j): panels of
@@ -147,6 +185,9 @@ typedef struct {
     /* tile 2^exponents *= prod_j (u_rj + y_j), with 1 <= tile < 2. */
     void (*block)(size_t n_units, const double *u, size_t ldu, const double *y, double *tile,
                   double *exponents);
+    /* The same with factors q_rj + p_rj y_j: p and q in [0, 1], p + q = 1, y within 2^+-FRBM_MIX_POWER. */
+    void (*mix)(size_t n_units, const double *p, const double *q, size_t ld, const double *y,
+                double *tile, double *exponents);
     /* The same with factors u 2^ku + y 2^ky of any size, u and y within 2^+-60. */
     void (*wide)(size_t n_units, const double *u, const double *ku, size_t ldu, const double *y,
                  const double *ky, double *tile, double *exponents);
@@ -189,15 +230,13 @@ struct frbm_kernels_t {
     /* Does product_bits add the selected rows here, instead of building tables? */
     int (*prefers_rows)(const uint64_t *bits, size_t stride, int is_signed, size_t n_rows,
                         size_t depth, size_t lanes);
-    void (*softplus)(size_t n, const double *x, double *out); /* log(1 + exp(x)) */
+    void (*softplus)(size_t n, const double *x, double *out);     /* log(1 + exp(x)) */
+    void (*exponentials)(size_t n, const double *x, double *out); /* exp(x) for |x| <= 700 */
     /* A strip of 2^n_bits rows f: rows += z f, and bits[i] = sum of f over the rows whose number has
      * bit i. scratch: half as many rows. */
     void (*fold)(unsigned n_bits, const double *f, const double *z, double *rows, double *scratch,
                  double *bits);
-    /* words of blocks of consecutive rows, n_rows x 4 n_blocks; up to FRBM_WORDS_SLACK words after
-     * them are overwritten, since whole vectors are stored */
-    void (*random_words)(const frbm_stream_t *stream, uint32_t first_row, size_t n_rows,
-                         uint32_t first_block, size_t n_blocks, uint32_t *words);
+    frbm_blocks_t *random_words;
     /* out row j - 64 first_word, bit r = in row r, bit j, for the columns of n_words words from
      * first_word on; rows of in_stride and out_stride words. */
     void (*transpose_bits)(const uint64_t *in, size_t in_stride, size_t n_rows, size_t n_cols,

@@ -114,6 +114,13 @@ static inline uint64_t zeros_v3(vu16_v3 a, vu16_v3 b) {
                 : "cc");                                                                           \
     } while (0)
 
+/* Rows r and r + 1 of n, as far as they are there. */
+static inline __m128i pair_of_rows_v3(const uint64_t *rows, size_t stride, size_t n, size_t r) {
+    if (r + 1 < n)
+        return _mm_set_epi64x((long long)rows[(r + 1) * stride], (long long)rows[r * stride]);
+    return _mm_set_epi64x(0, r < n ? (long long)rows[r * stride] : 0);
+}
+
 /* columns[j] bit r = bit j of row r, for j < n_cols; at most 64 rows, 32 at a time. Sixteen rows in each 128-bit
  * lane: two of them a vector, so that unpacking pairs, fours and eights leaves byte b of every row in vector b;
  * then the sign bits of the bytes are a column at a time. */
@@ -123,15 +130,13 @@ static void columns_of_v3(const uint64_t *rows, size_t stride, size_t n_rows, si
     const __m256i pairs = _mm256_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15, 0,
                                            8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
     for (size_t r0 = 0; r0 < n_rows; r0 += 32) {
-        uint64_t words[32] = {0};
+        const size_t n = n_rows - r0;
         __m256i a[8], b[8];
-        for (size_t r = r0; r < n_rows && r < r0 + 32; ++r) words[r - r0] = rows[r * stride];
-        for (size_t i = 0; i < 8; ++i) {
-            const __m128i low = _mm_loadu_si128((const __m128i *)(const void *)(words + 2 * i)),
-                          high =
-                              _mm_loadu_si128((const __m128i *)(const void *)(words + 16 + 2 * i));
-            a[i] = _mm256_shuffle_epi8(_mm256_set_m128i(high, low), pairs);
-        }
+        for (size_t i = 0; i < 8; ++i)
+            a[i] = _mm256_shuffle_epi8(
+                _mm256_set_m128i(pair_of_rows_v3(rows + r0 * stride, stride, n, 16 + 2 * i),
+                                 pair_of_rows_v3(rows + r0 * stride, stride, n, 2 * i)),
+                pairs);
         for (size_t i = 0; i < 4; ++i) { /* four rows: bytes 0 to 3, and 4 to 7 */
             b[i] = _mm256_unpacklo_epi16(a[2 * i], a[2 * i + 1]);
             b[4 + i] = _mm256_unpackhi_epi16(a[2 * i], a[2 * i + 1]);

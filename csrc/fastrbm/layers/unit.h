@@ -109,6 +109,11 @@ static inline const void *frbm_parameters_from(const frbm_layer_t *layer, int dt
     return (const char *)layer->parameters[k] + first * frbm_real_size(dtype);
 }
 
+/* The sum of the states of a discrete unit that is in its upper one in `ones` of n_rows rows. */
+static inline double frbm_sum_of_states(const frbm_unit_t *unit, double ones, double n_rows) {
+    return unit->high * ones + unit->low * (n_rows - ones);
+}
+
 /* Where the log-weight is linear in the only learned parameter, bias times state: the gradient is
  * the sum of the states, respectively of their means. */
 void frbm_state_gradient_of_bias(const frbm_layer_t *layer, int dtype,

@@ -52,8 +52,8 @@ void frbm_state_gradient_of_bias(const frbm_layer_t *layer, int dtype,
             uint32_t ones[FRBM_TILE];
             kernels->count_bits((const uint64_t *)states + first * words, words, n, ones);
             for (size_t j = 0; j < n; ++j)
-                sums[first + j] += factor * (unit->high * (double)ones[j] +
-                                             unit->low * ((double)n_rows - (double)ones[j]));
+                sums[first + j] +=
+                    factor * frbm_sum_of_states(unit, (double)ones[j], (double)n_rows);
         } else {
             double sum[FRBM_TILE] = {0};
             for (size_t r = 0; r < n_rows; ++r) {

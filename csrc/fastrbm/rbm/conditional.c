@@ -114,10 +114,11 @@ void frbm_conditional_run(const frbm_conditional_t *c, const frbm_conditional_jo
     const size_t threads = (size_t)team->n_threads;
     const size_t most = FRBM_TILE_ROWS / FRBM_ROW_CHUNK;
     /* Where there are fewer tiles than threads, rows are split; but each share of rows would build the
-     * same tables, so where tables are used units are split first. Rows are split too where a tile
-     * would grow too long. */
+     * same tables, so where tables are used, or where rows are too few to share, units are split first. Rows are
+     * split too where a tile would grow too long. */
     const int half = CAN_HALVE && frbm_tiles(n) < threads && n > FRBM_HALF_TILE &&
-                     frbm_uses_tables(c->kernels, job->source, job->n_rows, c->n_source, FRBM_TILE);
+                     (chunks < threads || frbm_uses_tables(c->kernels, job->source, job->n_rows,
+                                                           c->n_source, FRBM_TILE));
     const size_t width = half ? FRBM_HALF_TILE : FRBM_TILE, n_tiles = (n + width - 1) / width;
     size_t splits = (threads + n_tiles - 1) / n_tiles;
     if (splits > chunks) splits = chunks;

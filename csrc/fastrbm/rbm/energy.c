@@ -9,7 +9,7 @@ void frbm_wide_inputs(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels,
                       size_t lanes, double *inputs) {
     enum { DEPTH = 32 }; /* visible units at a time: both blocks stay on the stack and in L1 */
     double weights[DEPTH * FRBM_TILE], states[FRBM_WIDE_ROWS * DEPTH];
-    memset(inputs, 0, n_rows * FRBM_TILE * sizeof *inputs);
+    const size_t padded = frbm_padded(lanes); /* whole vectors, the last of them with zeros */
     for (size_t i0 = 0; i0 < rbm->visible.n; i0 += DEPTH) {
         const size_t depth = rbm->visible.n - i0 < DEPTH ? rbm->visible.n - i0 : DEPTH;
         for (size_t r = 0; r < n_rows; ++r)
@@ -21,9 +21,10 @@ void frbm_wide_inputs(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels,
                 for (size_t j = 0; j < lanes; ++j) to[j] = ((const float *)rbm->weights)[at + j];
             else
                 memcpy(to, (const double *)rbm->weights + at, lanes * sizeof *to);
+            for (size_t j = lanes; j < padded; ++j) to[j] = 0;
         }
         kernels->real[FRBM_FLOAT64].product_values(states, DEPTH, 1, n_rows, depth, weights,
-                                                   FRBM_TILE, lanes, 1, inputs);
+                                                   FRBM_TILE, padded, i0 > 0, inputs);
     }
 }
 
