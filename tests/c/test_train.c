@@ -139,6 +139,35 @@ static void stops_and_divergence(void) {
     free_model(&rbm);
 }
 
+/* Updates of a small model are a path of their own: they too end soon after a stop, and go back after divergence. */
+static void small_models(void) {
+    enum { MANY = 2000000, UNITS = 32 };
+    frbm_rbm_t rbm = make_model(FRBM_BERNOULLI, UNITS, FRBM_SPIN, UNITS);
+    uint64_t *bits = (uint64_t *)block(MANY * sizeof *bits);
+    for (size_t r = 0; r < MANY; ++r) bits[r] = (uint64_t)(uniform() * 4294967296.0);
+    const frbm_data_t data = {.packed = 1, .n_rows = MANY, .bits = bits};
+    const frbm_train_options_t options = {.k = 1, .batch_size = 10, .momentum = 0.5};
+    const size_t size = frbm_train_workspace_size(&rbm, &data, &options, 2);
+    void *workspace = block(size);
+    float good[UNITS * UNITS];
+    frbm_train_t t;
+    frbm_exec_t exec;
+    frbm_exec_init(&exec);
+    CHECK(frbm_train_init(&t, &rbm, &data, &options, 2, workspace, size) == FRBM_OK);
+    memcpy(good, rbm.weights, sizeof good);
+    CHECK(frbm_train_epoch(&t, 1, 1e30, &exec, 1) == FRBM_ERROR_DIVERGED);
+    CHECK(t.n_updates == 0 && t.epoch_updates < MANY / 20);
+    CHECK(memcmp(good, rbm.weights, sizeof good) == 0);
+    exec.poll = stop_at_once;
+    CHECK(frbm_train_epoch(&t, 2, 1e-3, &exec, 1) == FRBM_STOPPED);
+    CHECK(t.n_updates == t.epoch_updates && t.n_updates > 0 && t.n_updates < MANY / 20);
+    CHECK(memcmp(good, rbm.weights, sizeof good) != 0);
+    CHECK(frbm_rbm_check(&rbm) == FRBM_OK);
+    free(workspace);
+    free(bits);
+    free_model(&rbm);
+}
+
 /* With a source of moments: errors and stops of the source, and the data term by itself. */
 static void sources(void) {
     frbm_rbm_t rbm = make_model(FRBM_BERNOULLI, N, FRBM_SPIN, P);
@@ -226,6 +255,7 @@ int main(void) {
                 if (visible == FRBM_BERNOULLI) all_threads_agree(visible, hidden, 1, exact);
             }
     stops_and_divergence();
+    small_models();
     sources();
     return 0;
 }

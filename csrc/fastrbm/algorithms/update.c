@@ -14,8 +14,6 @@
 
 #include "step.h"
 
-/* --------------------------------------------------------------------------- gradient and update */
-
 /* Probabilities in place of states: the log-weight of 0/1 units is linear in the state. */
 static void probability_gradient(const frbm_step_t *u, size_t begin, size_t end) {
     const int dtype = u->b->work.dtype;
@@ -286,6 +284,7 @@ int frbm_train_update(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t *ep
     u.learning_rate = learning_rate;
     u.exact = o->moments != NULL;
     if (frbm_train_is_small(t, u.exec)) {
+        if (epoch->rc != FRBM_OK) return 0;
         frbm_step_small(&u);
     } else {
         if (!frbm_step_phases(&u, epoch)) return 0;
