@@ -251,12 +251,12 @@ def long_functions():
     """Calls that would last far longer than a second, one for each kind of work."""
     rng = np.random.default_rng(0)
     rbm = RBM(Bernoulli(784), Bernoulli(500), rng=1)
-    data = rng.integers(2, size=(20_000, 784), dtype=np.int8)
+    data = rng.integers(2, size=(60_000, 784), dtype=np.int8)
     many = np.broadcast_to(data[:1], (1_000_000, 784))
     spins = np.broadcast_to(rng.choice(np.array([-1, 1], np.int8), (100, 4000)), (100, 4000))
     wide = np.concatenate([spins] * 100)
     return {
-        "pseudo_likelihood": lambda: fastrbm.pseudo_likelihood(rbm, data),
+        "pseudo_likelihood": lambda: fastrbm.pseudo_likelihood(rbm, many),
         "free_energy": lambda: rbm.free_energy(many),
         "mean_hidden": lambda: rbm.mean_hidden(many),
         "sample_hidden": lambda: rbm.sample_hidden(many, rng=1),
@@ -264,7 +264,7 @@ def long_functions():
         "preparation": lambda: train_cd(wide, n_hidden=2, n_epochs=0),
         "metrics": lambda: train_cd(
             data, model=rbm, n_epochs=1, learning_rate=0, freeze=training_names, batch_size=20_000,
-            metrics="exact_pseudo_likelihood", metrics_rows=20_000,
+            metrics="exact_pseudo_likelihood", metrics_rows=60_000,
         ),
     }  # fmt: skip
 

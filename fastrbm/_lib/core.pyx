@@ -626,8 +626,8 @@ cdef class Rbm:
         cdef frbm_array_t part
         cdef frbm_rng_t rng
         cdef frbm_where_t where
-        # All flips of a row cost about as much as the inputs of its hidden units.
-        cdef size_t first, most = chunk_rows(self.work())
+        # The flips of a row cost some times as much as the inputs of its hidden units.
+        cdef size_t first, most = chunk_rows(self.work() * (4 if exact else 1))
         cdef int rc
         for first in range(0, a.c.n_rows, most):
             part = rows_from(&a.c, first, most)
