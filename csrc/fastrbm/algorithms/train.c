@@ -234,7 +234,7 @@ static void copy_strips(const frbm_train_shape_t *s, char *rows, char *strips, i
 
 static void load_model(frbm_train_t *t) {
     struct frbm_train_buffers *b = t->buffers;
-    const frbm_train_shape_t s = frbm_train_shape(&t->rbm);
+    const frbm_train_shape_t s = t->buffers->shape;
     copy_strips(&s, (char *)(uintptr_t)t->rbm.weights, (char *)b->weights, 1);
     frbm_weights_transpose(&t->rbm, 0, s.p, b->weights_t);
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
@@ -257,7 +257,7 @@ static double largest(const void *p, int dtype, size_t n) {
 /* The largest working parameter; NaN if one is. */
 static double largest_parameter(const frbm_train_t *t) {
     const struct frbm_train_buffers *b = t->buffers;
-    const frbm_train_shape_t s = frbm_train_shape(&t->rbm);
+    const frbm_train_shape_t s = t->buffers->shape;
     double most = largest(b->weights, t->rbm.dtype, s.n * s.ldp);
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
         const frbm_layer_t *layer = frbm_rbm_layer(&t->rbm, side);
@@ -312,7 +312,7 @@ static void go_back(frbm_train_t *t) {
 /* The working state becomes the last good one, if it is good. */
 static int publish(frbm_train_t *t) {
     struct frbm_train_buffers *b = t->buffers;
-    const frbm_train_shape_t s = frbm_train_shape(&t->rbm);
+    const frbm_train_shape_t s = t->buffers->shape;
     if (!is_good(t)) return FRBM_ERROR_DIVERGED;
     /* The model is the caller's own and writable: fastrbm.h says so. */
     copy_strips(&s, (char *)(uintptr_t)t->rbm.weights, (char *)b->weights, 0);
@@ -331,7 +331,7 @@ static int publish(frbm_train_t *t) {
 /* What one thread does after an update, for all, while the others begin the next one: it only reads the working
  * state, as they do before they meet again, and there they read what is said here. */
 static void after_update(frbm_train_t *t, frbm_epoch_t *epoch, size_t n_rows) {
-    const frbm_train_shape_t s = frbm_train_shape(&t->rbm);
+    const frbm_train_shape_t s = t->buffers->shape;
     for (size_t i = 0; i < s.row_tiles * s.lane_tiles; ++i)
         t->step_norm_sum += t->buffers->tile_norms[i];
     t->n_updates++;
@@ -418,12 +418,11 @@ static void run_exact(frbm_train_t *t, const job_t *job, frbm_epoch_t *epoch) {
     const frbm_train_options_t *o = &t->options;
     struct frbm_train_buffers *b = t->buffers;
     for (size_t first = 0; first < t->data.n_rows && epoch->rc == FRBM_OK; first += o->batch_size) {
-        const size_t left = t->data.n_rows - first;
+        const frbm_batch_t batch = batch_at(t, first, t->data.n_rows, t->n_updates);
         epoch->rc = o->moments(o->moments_context, &t->rbm, epoch->poll.exec, b->products,
                                b->moments[FRBM_VISIBLE], b->moments[FRBM_HIDDEN]);
         if (epoch->rc == FRBM_OK)
-            run_by_team(t, job, job->n_threads, epoch, first,
-                        first + (left < o->batch_size ? left : o->batch_size));
+            run_by_team(t, job, job->n_threads, epoch, first, first + batch.n_rows);
     }
 }
 

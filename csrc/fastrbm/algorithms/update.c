@@ -207,14 +207,15 @@ static int has_few_rows(const frbm_step_t *u) {
            u->n_chains > 0 && frbm_few_bytes(groups, u->shape.real) <= FRBM_FEW_BYTES;
 }
 
-/* What such a pass needs for the hidden units of a tile; the tables go into scratch. */
+/* What such a pass needs for the hidden units of a tile, and all visible ones; the tables go into scratch. */
 static frbm_few_t few_of(const frbm_step_t *u, const place_t *at) {
     const struct frbm_train_buffers *b = u->b;
     const frbm_phase_t *phases[2] = {&b->data, &b->model};
     const size_t depths[2] = {u->n_rows, u->n_chains}, real = u->shape.real;
     const int is_signed = frbm_unit(b->work.visible.unit)->storage == FRBM_STORE_SIGNS;
     char *tables = (char *)u->scratch;
-    frbm_few_t few = {.is_signed = is_signed, .tables = tables};
+    frbm_few_t few = {
+        .bits = {b->data.states_t, b->model.states_t}, .is_signed = is_signed, .tables = tables};
     for (int side = 0; side < 2; ++side) {
         few.n_groups[side] = (depths[side] + 3) / 4;
         u->exec->kernels->real[b->work.dtype].few_tables(
@@ -244,10 +245,10 @@ static void step_weights(const frbm_step_t *u, double clip) {
         char *w_t = (char *)b->weights_t + (at.first * ldn + at.row) * real;
         if (is_few) {
             if (t == begin || at.row == 0) few = few_of(u, &at); /* other hidden units */
-            few.bits[0] = b->data.states_t + at.row;
-            few.bits[1] = b->model.states_t + at.row;
+            frbm_few_t rows = few;
+            for (int side = 0; side < 2; ++side) rows.bits[side] += at.row;
             b->tile_norms[t] =
-                k->update_few(at.n_rows, at.lanes, &few, &how, w, ld, velocity, ld, w_t, ldn);
+                k->update_few(at.n_rows, at.lanes, &rows, &how, w, ld, velocity, ld, w_t, ldn);
         } else {
             gradient_tile(u, &at);
             b->tile_norms[t] =
