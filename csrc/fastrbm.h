@@ -282,8 +282,9 @@ FRBM_MUST_CHECK int frbm_gibbs_store(const frbm_gibbs_t *gibbs, int side, void *
  * one rng gives the same numbers at every call.
  *
  * Log pseudo-likelihood sum_i log p(v_i | all other v), nats, per row; discrete visible units.
- * With a rng: one random unit a row, times the number of units (unbiased). O(rows N p), for the inputs and, exact,
- * for the flips: a factor or a cgf for each hidden unit. */
+ * With a rng: one random unit a row, times the number of units (unbiased). O(rows N p). A flip costs a factor for
+ * each hidden unit of two states, or a cgf: of Gaussian units, and where a weight times the ranges of both units'
+ * states is above 30 log 2. */
 size_t frbm_pseudo_likelihood_workspace_size(const frbm_rbm_t *rbm, int n_threads);
 FRBM_MUST_CHECK int frbm_pseudo_likelihood(const frbm_rbm_t *rbm, const frbm_array_t *v,
                                            void *workspace, size_t size, const frbm_exec_t *exec,
@@ -433,8 +434,9 @@ FRBM_MUST_CHECK int frbm_split_moments(frbm_split_t *split, double beta, const f
  * or probabilities of Bernoulli units). */
 typedef struct {
     int packed;
-    const uint64_t *bits; /* packed: n_rows rows of ceil(n_visible / 64) words */
-    frbm_array_t values;  /* not packed */
+    const uint64_t
+        *bits; /* packed: n_rows rows of ceil(n_visible / 64) words, 0 after the last unit */
+    frbm_array_t values; /* not packed */
     size_t n_rows;
 } frbm_data_t;
 

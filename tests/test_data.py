@@ -27,6 +27,20 @@ def expected(x):
     }
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "float32"])
+@pytest.mark.parametrize("value", [1, 3])
+def test_a_value_that_occurs_once(value, dtype):
+    """Wherever it is: short rows are read together, and blocks of them by several threads."""
+    for shape in (3, 5), (130, 20), (1000, 7), (300, 200):
+        for row in 0, shape[0] // 2, shape[0] - 1:
+            x = np.zeros(shape, dtype)
+            x[row, shape[1] - 1] = value
+            scan = core.scan(_lib.executor(2), x, True)
+            assert (scan.has_one, scan.has_other) == (value == 1, value == 3)
+            assert (scan.min, scan.max) == (0, value)
+            np.testing.assert_array_equal(scan.column_sums, x.sum(axis=0))
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int64", "float32", "float64"])
 @pytest.mark.parametrize("values", VALUES)
 def test_scan(values, dtype):

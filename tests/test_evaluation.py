@@ -3,10 +3,10 @@
 import adapters
 import numpy as np
 import pytest
-from reference import exact, models
+from reference import exact, models, philox
 
 import fastrbm
-from fastrbm import RBM, Gaussian, Spin, pseudo_likelihood
+from fastrbm import RBM, Gaussian, Spin, _lib, pseudo_likelihood
 from fastrbm.evaluation import free_energy_gap, reconstruction_error
 
 discrete_visible = pytest.mark.parametrize(
@@ -75,6 +75,18 @@ def test_random_pseudo_likelihood(visible, hidden):
     error = possible.std() / np.sqrt(len(many))
     assert abs(estimate - possible.mean()) < 6 * error
     assert estimate == pseudo_likelihood(rbm, many, exact=False, rng=1)
+
+
+@discrete_visible
+def test_which_random_unit(visible, hidden):
+    """Row r takes the unit of the words of row r, in blocks of rows and beyond them."""
+    rbm, oracle, v = setting(visible, hidden, n_rows=150)
+    key = 5
+    found = rbm._core.pseudo_likelihood(_lib.executor(2), v, False, key)
+    words = philox.words(key, "PSEUDO", 0, np.arange(150), 2)
+    unit = philox.below(words, 17)
+    expected = 17 * unit_log_likelihoods(oracle, v)[np.arange(150), unit]
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_pseudo_likelihood_of_independent_units_is_the_likelihood():

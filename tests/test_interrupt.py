@@ -251,12 +251,14 @@ def long_functions():
     """Calls that would last far longer than a second, one for each kind of work."""
     rng = np.random.default_rng(0)
     rbm = RBM(Bernoulli(784), Bernoulli(500), rng=1)
+    continuous = RBM(Bernoulli(784), Gaussian(500), rng=1)
     data = rng.integers(2, size=(60_000, 784), dtype=np.int8)
     many = np.broadcast_to(data[:1], (1_000_000, 784))
     spins = np.broadcast_to(rng.choice(np.array([-1, 1], np.int8), (100, 4000)), (100, 4000))
     wide = np.concatenate([spins] * 100)
     return {
         "pseudo_likelihood": lambda: fastrbm.pseudo_likelihood(rbm, many),
+        "pseudo_likelihood by cgfs": lambda: fastrbm.pseudo_likelihood(continuous, many),
         "free_energy": lambda: rbm.free_energy(many),
         "mean_hidden": lambda: rbm.mean_hidden(many),
         "sample_hidden": lambda: rbm.sample_hidden(many, rng=1),

@@ -626,8 +626,9 @@ cdef class Rbm:
         cdef frbm_array_t part
         cdef frbm_rng_t rng
         cdef frbm_where_t where
-        # The flips of a row cost some times as much as the inputs of its hidden units.
-        cdef size_t first, most = chunk_rows(self.work() * (4 if exact else 1))
+        # A flip costs two factors for every hidden unit, or else a cgf: some thirty multiply-adds.
+        cdef double flips = 1 if not exact else 4 if frbm_flips_fit(&self.c) else 32
+        cdef size_t first, most = chunk_rows(self.work() * flips)
         cdef int rc
         for first in range(0, a.c.n_rows, most):
             part = rows_from(&a.c, first, most)

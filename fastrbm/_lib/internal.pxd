@@ -1,7 +1,7 @@
 # Internals of the C library that Python shows: unit types, random streams, scans of arrays.
 from libc.stdint cimport uint32_t, uint64_t
 
-from fastrbm._lib.frbm cimport frbm_array_t, frbm_exec_t
+from fastrbm._lib.frbm cimport frbm_array_t, frbm_exec_t, frbm_rbm_t
 
 
 cdef extern from "fastrbm/layers/unit.h" nogil:
@@ -70,6 +70,10 @@ cdef extern from "fastrbm/core/rng.h" nogil:
                                  uint32_t *order)
     void frbm_stream_choice(const frbm_stream_t *s, frbm_blocks_t *blocks, uint32_t n,
                             uint32_t n_chosen, uint32_t *order)
+
+
+cdef extern from "fastrbm/algorithms/flips.h" nogil:
+    int frbm_flips_fit(const frbm_rbm_t *rbm)
 
 
 cdef extern from *:

@@ -31,8 +31,9 @@ def pseudo_likelihood(rbm, data, *, exact=True, rng=None):
 
     Notes
     -----
-    O(n_samples n_visible n_hidden) either way: the inputs of the hidden units and, with exact=True, what
-    every flip changes, a multiplication for each two-state hidden unit.
+    O(n_samples n_visible n_hidden) either way: the inputs of the hidden units and, with exact=True,
+    what every flip changes: a factor for each two-state hidden unit, or a cgf, some ten times as
+    much, for Gaussian ones and where a weight times the ranges of both states is above 30 log 2.
     J. Besag, "Statistical analysis of non-lattice data", The Statistician 24 (1975).
 
     Examples

@@ -53,6 +53,7 @@ static size_t layer(const frbm_kernels_t *kernels, int dtype, size_t n, size_t n
     size_t different = 0;
 
     memset(x, 0, sizeof x); /* the sampler reads whole vectors */
+    memset(tables, 0xFF, sizeof tables);
     k->product_bits(source, 1, is_signed, n_rows, n_source, couplings, width, width, 0, x);
     k->two_state_mean(n_rows, n, x, bias, scale, low, 1, factor, expected, FRBM_TILE);
     k->two_state_sample(n_rows, n, x, bias, scale, &draw, &out);
@@ -97,6 +98,8 @@ static void gradient(const frbm_kernels_t *kernels, int dtype, size_t n, size_t 
         k->product_bits(columns, 1, is_signed, n, n_rows[phase], means[phase], width, width, phase,
                         expected);
     }
+    memset(tables, 0xFF, sizeof tables);
+    memset(tile, 0xFF, sizeof tile);
     k->small_gradient(&g, tile, ones);
     for (size_t i = 0; i < n; ++i) {
         for (size_t j = 0; j < width; ++j)

@@ -1,4 +1,5 @@
 /* Training from C: exact workspaces, all kinds of data and options, threads, stops, divergence. */
+#include "fastrbm/algorithms/train.h"
 #include "model.h"
 
 enum { ROWS = 333, N = 70, P = 33 };
@@ -154,6 +155,9 @@ static void small_models(void) {
     frbm_exec_t exec;
     frbm_exec_init(&exec);
     CHECK(frbm_train_init(&t, &rbm, &data, &options, 2, workspace, size) == FRBM_OK);
+    CHECK(frbm_train_is_small(&t, &exec));
+    CHECK(frbm_exec_set_kernel(&exec, "rows") == FRBM_OK && !frbm_train_is_small(&t, &exec));
+    CHECK(frbm_exec_set_kernel(&exec, "auto") == FRBM_OK);
     memcpy(good, rbm.weights, sizeof good);
     CHECK(frbm_train_epoch(&t, 1, 1e30, &exec, 1) == FRBM_ERROR_DIVERGED);
     CHECK(t.n_updates == 0 && t.epoch_updates < MANY / 20);
@@ -164,6 +168,23 @@ static void small_models(void) {
     CHECK(memcmp(good, rbm.weights, sizeof good) != 0);
     CHECK(frbm_rbm_check(&rbm) == FRBM_OK);
     free(workspace);
+
+    /* The most that is small, and more than that; an update of many sweeps has to be polled among them. */
+    for (int i = 0; i < 8; ++i) {
+        frbm_train_options_t o = options;
+        o.batch_size = i == 1 ? FRBM_SMALL_ROWS + 1 : FRBM_SMALL_ROWS;
+        o.persistent = i == 2 || i == 3;
+        o.n_chains = i == 2 ? FRBM_SMALL_ROWS : i == 3 ? FRBM_SMALL_ROWS + 1 : 0;
+        o.samples = i == 4;
+        o.max_norm = i == 5;
+        o.frozen = i == 6 ? FRBM_FREEZE_WEIGHTS : 0;
+        o.k = i == 7 ? 200000 : 1;
+        const size_t bytes = frbm_train_workspace_size(&rbm, &data, &o, 1);
+        void *memory = block(bytes);
+        CHECK(frbm_train_init(&t, &rbm, &data, &o, 1, memory, bytes) == FRBM_OK);
+        CHECK(frbm_train_is_small(&t, &exec) == (i == 0 || i == 2));
+        free(memory);
+    }
     free(bits);
     free_model(&rbm);
 }

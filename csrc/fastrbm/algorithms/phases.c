@@ -1,8 +1,6 @@
 /*
  * The two phases of an update: rows of the data, and Gibbs chains from them or from the update before.
  */
-#include <string.h>
-
 #include "step.h"
 
 #if defined(__GNUC__) || defined(__clang__)

@@ -4,8 +4,6 @@
  * (phases.c, update.c) would spend half on its shares, strides and calls. Here it is one straight run over
  * kernels_small.inc, with the same bits as result.
  */
-#include <string.h>
-
 #include "step.h"
 
 int frbm_train_is_small(const frbm_train_t *t, const frbm_exec_t *exec) {
@@ -13,6 +11,7 @@ int frbm_train_is_small(const frbm_train_t *t, const frbm_exec_t *exec) {
     const frbm_rbm_t *rbm = &t->rbm;
     const size_t batch = o->batch_size < t->data.n_rows ? o->batch_size : t->data.n_rows;
     return exec->kernels->real[rbm->dtype].small_run != NULL && t->data.packed &&
+           t->buffers->check_interval > 1 && /* else it is polled between its sweeps */
            o->moments == NULL && !o->samples && o->max_norm == 0 &&
            !(o->frozen & FRBM_FREEZE_WEIGHTS) && rbm->visible.n <= FRBM_SMALL_UNITS &&
            rbm->hidden.n <= FRBM_SMALL_UNITS && batch <= FRBM_SMALL_ROWS &&

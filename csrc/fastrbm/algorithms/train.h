@@ -1,5 +1,6 @@
 /*
- * The inside of frbm_train_t. train.c runs epochs; update.c is one update by a team of threads.
+ * The inside of frbm_train_t. train.c runs epochs; update.c is one update by a team of threads, of the parts that
+ * step.h names.
  *
  * The caller's model holds the last good state. Training works on copies: the weights in strips
  * (rbm/conditional.h), their transpose (each direction of sampling reads the matrix along its own
@@ -112,7 +113,7 @@ void frbm_train_gather(const frbm_train_t *t, const frbm_team_t *team, const frb
 
 /* One update from a mini-batch whose rows are gathered, by every thread of the team; gathers those of the next
  * one, if there is one, and ends with a barrier. Returns 0, with no parameter moved, if epoch->rc is not
- * FRBM_OK after the first phase, or if the poll stopped it between two sweeps. */
+ * FRBM_OK after the first phase at the latest, or if the poll stopped it between two sweeps. */
 int frbm_train_update(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t *epoch,
                       const frbm_batch_t *batch, const frbm_batch_t *next, double learning_rate,
                       uint64_t key);

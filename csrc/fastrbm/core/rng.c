@@ -70,11 +70,11 @@ void frbm_stream_choice(const frbm_stream_t *s, frbm_blocks_t *blocks, uint32_t 
     uint32_t words[4 * BLOCKS + FRBM_WORDS_SLACK];
     for (uint32_t i = 0; i < n; ++i) order[i] = i;
     /* Each step takes 64 bits, half a block. */
-    for (uint32_t done = 0; done < n_chosen; done += 2 * BLOCKS) {
-        const uint32_t steps = n_chosen - done < 2 * BLOCKS ? n_chosen - done : 2 * BLOCKS;
-        blocks(s, 0, 1, done / 2, (steps + 1) / 2, words);
-        for (uint32_t q = 0; q < steps; ++q) {
-            const uint32_t last = n - done - q - 1;
+    for (size_t done = 0; done < n_chosen; done += 2 * BLOCKS) {
+        const size_t steps = n_chosen - done < 2 * BLOCKS ? n_chosen - done : 2 * BLOCKS;
+        blocks(s, 0, 1, (uint32_t)(done / 2), (steps + 1) / 2, words);
+        for (size_t q = 0; q < steps; ++q) {
+            const uint32_t last = n - (uint32_t)(done + q) - 1;
             const uint32_t j = frbm_below(words[2 * q], words[2 * q + 1], last + 1);
             const uint32_t swap = order[last];
             order[last] = order[j];

@@ -87,7 +87,7 @@ typedef struct {
     void *tables;
 } frbm_small_t;
 
-/* The gradient of the weights: of the data, minus that of the chains. */
+/* The gradient of the weights: the term of the data and that of the chains, whose means carry its sign. */
 typedef struct {
     size_t n, p; /* visible and hidden units */
     int is_signed;
