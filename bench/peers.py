@@ -54,7 +54,13 @@ def parse(argv):
     add("--seeds", type=int, default=quality.N_SEEDS)
     add("--kept", metavar="JSON", default=RESULTS / "quality.json", help="where quality is kept")
     add("--output", metavar="JSON", help="by default bench/results/peers-<date>.json")
-    add("--from", metavar="JSON", nargs="+", dest="runs", help="measure nothing, read these runs")
+    add(
+        "--from",
+        metavar="JSON",
+        nargs="+",
+        dest="runs",
+        help="measure nothing, read these runs, judged by the quality that is known now",
+    )
     add("--readme", metavar="FILE", help="write the table between its two marker comments")
     return parser.parse_args(argv)
 
@@ -131,7 +137,9 @@ def run(tasks, insides, data, peers, missing, arguments):
 def main(argv=None):
     arguments = parse(argv)
     if arguments.runs:
-        whole = results.load(arguments.runs)
+        whole = measure.judge_again(results.load(arguments.runs), quality.Kept(arguments.kept))
+        if arguments.output:
+            results.save(whole, arguments.output)
         show(results.text(whole))
     else:
         tasks = {task.name: task for task in grid()}

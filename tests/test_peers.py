@@ -268,6 +268,27 @@ def test_a_row_says_what_it_measured(small_run, tmp_path):
     assert "quality" in text
 
 
+def test_quality_may_be_measured_after_speed(small_run, tmp_path):
+    work = task.Task("cd", 1, 20, 10, 10, "bb", "half")
+    known = quality.Kept(tmp_path / "later.json")
+    ratio = small_run["rows"][0]["ratios"]["NumPy"]
+    ratio.update(quality=None, **measure.counts(work, "NumPy", None, {}))
+    before = dict(ratio)
+    assert not before["counts"]
+
+    known.entries = {quality.key_of(work, "fastrbm"): entry(-1.0, -1.1)}
+    measure.judge_again(small_run, known)
+    assert ratio == before  # one side says nothing
+    known.entries[quality.key_of(work, "NumPy")] = entry(-1.0, -1.2)
+    measure.judge_again(small_run, known)
+    assert ratio["counts"]
+    assert ratio["quality"]["difference"] == pytest.approx(0.05)
+    known.entries[quality.key_of(work, "fastrbm")] = entry(-9.0, -9.1)
+    measure.judge_again(small_run, known)
+    assert not ratio["counts"]
+    assert ratio["why"] == "our quality is worse"
+
+
 def test_readme_table_stands_between_its_markers(small_run, tmp_path):
     ratio = small_run["rows"][0]["ratios"]["NumPy"]
     ratio.update(median=12.34, counts=True)

@@ -4,7 +4,7 @@ import dataclasses
 import statistics
 
 from . import ceiling, ours, quality, rounds
-from .task import LEARNING_RATE
+from .task import LEARNING_RATE, Task
 
 #: fastrbm without momentum and decay, set beside peers that have neither.
 PLAIN = "fastrbm, plain"
@@ -128,3 +128,22 @@ def counts(task, name, judged, calibration):
         elif not judged["holds"]:
             reasons.append("our quality is worse")
     return {"counts": not reasons, "why": "; ".join(reasons)}
+
+
+def judge_again(run, kept):
+    """Judge the ratios of a run by the qualities that are known by now.
+
+    Quality may be measured after speed. Where a side is not known, what the run said stays.
+    """
+    for row in run["rows"]:
+        if row.get("task", {}).get("method", "gibbs") == "gibbs":
+            continue
+        task = Task(**row["task"])
+        for name, ratio in row["ratios"].items():
+            their_task = task.plain if ratio["over"] == PLAIN else task
+            mine, theirs = kept.values(their_task, "fastrbm"), kept.values(their_task, name)
+            if mine is None or theirs is None:
+                continue
+            judged = quality.verdict(mine, theirs)
+            ratio.update(quality=judged, **counts(task, name, judged, run["calibration"]))
+    return run
