@@ -3,21 +3,9 @@
 #include "fastrbm/core/bits.h"
 #include "fastrbm/core/numerics.h"
 #include "fastrbm/kernels/kernels.h"
+#include "reals.h"
 
 enum { MAX_ROWS = 40, MAX_DEPTH = 150 };
-
-static double get(const void *p, int dtype, size_t i) {
-    return dtype == FRBM_FLOAT32 ? (double)((const float *)p)[i] : ((const double *)p)[i];
-}
-
-static void set(void *p, int dtype, size_t i, double x) {
-    if (dtype == FRBM_FLOAT32)
-        ((float *)p)[i] = (float)x;
-    else
-        ((double *)p)[i] = x;
-}
-
-static size_t size_of(int dtype) { return dtype == FRBM_FLOAT32 ? 4 : 8; }
 
 static void random_reals(void *p, int dtype, size_t n) {
     for (size_t i = 0; i < n; ++i) set(p, dtype, i, 2 * uniform() - 1);

@@ -3,19 +3,7 @@
 #include "check.h"
 #include "fastrbm/core/bits.h"
 #include "fastrbm/kernels/kernels.h"
-
-static double get(const void *p, int dtype, size_t i) {
-    return dtype == FRBM_FLOAT32 ? (double)((const float *)p)[i] : ((const double *)p)[i];
-}
-
-static void set(void *p, int dtype, size_t i, double x) {
-    if (dtype == FRBM_FLOAT32)
-        ((float *)p)[i] = (float)x;
-    else
-        ((double *)p)[i] = x;
-}
-
-static size_t size_of(int dtype) { return dtype == FRBM_FLOAT32 ? 4 : 8; }
+#include "reals.h"
 
 /* Rows of width reals, zeros after the first n. */
 static void *random_rows(int dtype, size_t n_rows, size_t width, size_t n, double scale) {
