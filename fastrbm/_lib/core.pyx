@@ -626,8 +626,8 @@ cdef class Rbm:
         cdef frbm_array_t part
         cdef frbm_rng_t rng
         cdef frbm_where_t where
-        # A flip costs two factors for every hidden unit, or else a cgf: some thirty multiply-adds.
-        cdef double flips = 1 if not exact else 4 if frbm_flips_fit(&self.c) else 32
+        # A flip costs two factors for every hidden unit, or else a cgf: some hundred multiply-adds.
+        cdef double flips = 1 if not exact else 4 if frbm_flips_fit(&self.c) else 100
         cdef size_t first, most = chunk_rows(self.work() * flips)
         cdef int rc
         for first in range(0, a.c.n_rows, most):
