@@ -156,7 +156,7 @@ static void sweep(const frbm_gibbs_t *g, size_t begin, size_t end, double beta, 
     frbm_conditional_run(&up, &draw_hidden, team, scratch);
     frbm_team_barrier(team);
 
-    const frbm_conditional_t down = frbm_visible_given_hidden(rbm, exec->kernels, g->weights_t);
+    const frbm_conditional_t down = frbm_visible_given_hidden(rbm, exec->kernels, g->weights_t, 0);
     const frbm_conditional_job_t draw_visible = {
         .source = frbm_states_operand(&rbm->hidden, rbm->dtype, hidden),
         .n_rows = end - begin,

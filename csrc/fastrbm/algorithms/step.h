@@ -1,11 +1,16 @@
 /*
- * What the files of one update share: phases.c makes the statistics of the data and of the chains, update.c the
- * gradient and the step, small.c both for small models.
+ * What the files of one update share: phases.c makes the statistics of the data and of the chains, or slices.c where
+ * there are few rows, update.c the gradient and the step, small.c both for small models.
  */
 #ifndef FRBM_ALGORITHMS_STEP_H
 #define FRBM_ALGORITHMS_STEP_H
 
 #include "train.h"
+
+/* Units [begin, end) of a layer. */
+typedef struct {
+    size_t begin, end;
+} frbm_units_t;
 
 /* What the threads need to know of an update. */
 typedef struct {
@@ -23,6 +28,7 @@ typedef struct {
     double learning_rate;
     void *scratch;
     int exact; /* the model term comes from a source of moments */
+    frbm_units_t units[2]; /* this thread's share of the layers' parameters, and of the visible states in columns */
 } frbm_step_t;
 
 static inline frbm_stream_t frbm_step_stream(const frbm_step_t *u, uint64_t step,
@@ -41,6 +47,16 @@ int frbm_step_phases(const frbm_step_t *u, frbm_epoch_t *epoch);
 /* Of the data alone: E[h | v] of the rows, and their bits by units; with draw, the first hidden states of the
  * chains. */
 void frbm_positive_phase(const frbm_step_t *u, const frbm_stream_t *draw);
+
+/* The statistics where updates are made by slices. Returns 0 if epoch->rc says so. */
+int frbm_step_slices(const frbm_step_t *u, const frbm_epoch_t *epoch);
+
+/* This thread's slices. */
+static inline frbm_units_t frbm_step_own_slices(const frbm_step_t *u) {
+    const size_t n = u->shape.row_tiles;
+    const frbm_units_t own = {frbm_team_begin(u->team, n), frbm_team_end(u->team, n)};
+    return own;
+}
 
 /* This thread's share of the columns of bits, turned into rows. */
 void frbm_step_transpose(const frbm_step_t *u, const frbm_layer_t *layer, const void *states,

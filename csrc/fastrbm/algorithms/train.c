@@ -26,6 +26,15 @@ static double update_work(const frbm_rbm_t *rbm, const frbm_train_options_t *o, 
     return (double)rows * ((3 + 2 * k) * n * p + 64 * k * (n + p));
 }
 
+/* Are updates made by slices of the visible units, see slices.c? Not where each of them is polled between sweeps. */
+static int has_slices(const frbm_rbm_t *rbm, const frbm_data_t *data,
+                      const frbm_train_options_t *o, size_t batch) {
+    return data->packed && o->moments == NULL && !o->samples && o->max_norm == 0 &&
+           rbm->visible.n > FRBM_SLICE && batch <= FRBM_SLICED_ROWS &&
+           frbm_train_chains(o, batch) <= FRBM_SLICED_ROWS &&
+           update_work(rbm, o, batch) <= LONG_UPDATE;
+}
+
 static size_t state_bytes(const frbm_rbm_t *rbm, int side, size_t n_rows) {
     return n_rows * frbm_states_stride(frbm_rbm_layer(rbm, side), rbm->dtype);
 }
@@ -58,9 +67,10 @@ static void take_phase(frbm_workspace_t *w, const frbm_rbm_t *rbm, size_t n_rows
 
 static void take_all(struct frbm_train_buffers *b, frbm_workspace_t *w, const frbm_rbm_t *rbm,
                      const frbm_data_t *data, const frbm_train_options_t *o, int n_threads) {
-    const frbm_train_shape_t s = frbm_train_shape(rbm);
     const size_t batch = o->batch_size < data->n_rows ? o->batch_size : data->n_rows;
     const size_t chains = frbm_train_chains(o, batch);
+    const int is_sliced = has_slices(rbm, data, o, batch);
+    const frbm_train_shape_t s = frbm_train_shape(rbm, is_sliced);
     const int discrete = frbm_unit_is_discrete(frbm_unit(rbm->visible.unit));
     const int hidden_bits = frbm_unit_is_discrete(frbm_unit(rbm->hidden.unit));
     b->n_threads = n_threads;
@@ -95,6 +105,13 @@ static void take_all(struct frbm_train_buffers *b, frbm_workspace_t *w, const fr
             ? (uint64_t *)frbm_workspace_take(w, s.p * frbm_bit_words(chains) * sizeof(uint64_t))
             : NULL;
     b->good_chains = frbm_workspace_take(w, state_bytes(rbm, FRBM_VISIBLE, chains));
+    b->shape = s;
+    b->is_sliced = is_sliced;
+    for (int of_chains = 0; is_sliced && of_chains < 2; ++of_chains) {
+        const size_t sums = s.lane_tiles * FRBM_SLICED_ROWS * FRBM_TILE * s.real;
+        b->partials[of_chains] = frbm_workspace_take(w, s.row_tiles * sums);
+        b->inputs[of_chains] = frbm_workspace_take(w, sums);
+    }
     b->tile_norms = (double *)frbm_workspace_take(w, s.row_tiles * s.lane_tiles * sizeof(double));
     b->thread_scratch = frbm_conditional_scratch(rbm->dtype);
     const size_t small = 2 * FRBM_SMALL_BYTES(s.real) +
@@ -152,7 +169,6 @@ int frbm_train_init(frbm_train_t *train, const frbm_rbm_t *rbm, const frbm_data_
     b->check_interval = exact || work > LONG_UPDATE ? 1 : CHECK_INTERVAL;
     b->poll_interval = exact || work > POLL_WORK ? 1 : (size_t)(POLL_WORK / work);
     b->work = *rbm;
-    b->shape = frbm_train_shape(rbm);
     frbm_layer_t *layers[2] = {&b->work.visible, &b->work.hidden};
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side)
         for (int k = 0; k < frbm_unit(layers[side]->unit)->n_learned; ++k)
@@ -232,11 +248,23 @@ static void copy_strips(const frbm_train_shape_t *s, char *rows, char *strips, i
         }
 }
 
+/* The transpose of the caller's weights in strips of visible units. */
+static void transpose_to_strips(const frbm_train_shape_t *s, const void *rows, void *strips) {
+    const size_t ldn = frbm_padded(s->n);
+    for (size_t i = 0; i < s->n; ++i)
+        for (size_t j = 0; j < s->p; ++j)
+            memcpy((char *)strips + frbm_strip_at(s->p, ldn, j, i) * s->real,
+                   (const char *)rows + (i * s->p + j) * s->real, s->real);
+}
+
 static void load_model(frbm_train_t *t) {
     struct frbm_train_buffers *b = t->buffers;
     const frbm_train_shape_t s = t->buffers->shape;
     copy_strips(&s, (char *)(uintptr_t)t->rbm.weights, (char *)b->weights, 1);
-    frbm_weights_transpose(&t->rbm, 0, s.p, b->weights_t);
+    if (b->is_sliced)
+        transpose_to_strips(&s, t->rbm.weights, b->weights_t);
+    else
+        frbm_weights_transpose(&t->rbm, 0, s.p, b->weights_t);
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
         const frbm_layer_t *layer = frbm_rbm_layer(&t->rbm, side);
         for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k)

@@ -1,6 +1,6 @@
 /*
  * The inside of frbm_train_t. train.c runs epochs; update.c is one update by a team of threads, of the parts that
- * step.h names.
+ * step.h names. How an update is made is a function of the sizes and options alone: small.c, slices.c or phases.c.
  *
  * The caller's model holds the last good state. Training works on copies: the weights in strips
  * (rbm/conditional.h), their transpose (each direction of sampling reads the matrix along its own
@@ -27,18 +27,24 @@ typedef struct {
     double *gradient_h; /* of the hidden layer, a chunk of rows at a time */
 } frbm_phase_t;
 
+/* Visible units of a slice, whole words of states, and the rows and chains of an update by slices, at most: see
+ * slices.c. */
+#define FRBM_SLICE 128
+#define FRBM_SLICED_ROWS 16
+
 /* Sizes that an update needs again and again. */
 typedef struct {
     size_t n, p, ldp, real;
-    size_t tile_rows, row_tiles, lane_tiles; /* of the gradient */
+    size_t tile_rows, row_tiles, lane_tiles; /* of the gradient; rows are slices where there are such */
 } frbm_train_shape_t;
 
-static inline frbm_train_shape_t frbm_train_shape(const frbm_rbm_t *rbm) {
+static inline frbm_train_shape_t frbm_train_shape(const frbm_rbm_t *rbm, int is_sliced) {
     const size_t n = rbm->visible.n, p = rbm->hidden.n;
     /* A power of two of tiles of nearly one height: shares of threads are then equal. */
     size_t row_tiles = 1;
     while (row_tiles * FRBM_GRADIENT_ROWS < n) row_tiles *= 2;
-    const size_t tile_rows = ((n + row_tiles - 1) / row_tiles + 3) / 4 * 4;
+    const size_t tile_rows =
+        is_sliced ? FRBM_SLICE : ((n + row_tiles - 1) / row_tiles + 3) / 4 * 4;
     const frbm_train_shape_t s = {n,
                                   p,
                                   frbm_padded(p),
@@ -55,8 +61,11 @@ struct frbm_train_buffers {
     size_t poll_interval;  /* and between two looks at the clock */
     frbm_rbm_t work;       /* layers with the working parameters */
     frbm_train_shape_t shape;
+    int is_sliced;      /* are updates made by slices? Then, for data and chains: */
+    void *partials[2];  /* sums of the hidden inputs over each slice: by slice, then by tile */
+    void *inputs[2];    /* and over all: tiles of FRBM_SLICED_ROWS rows */
     void *weights, *velocity;                 /* in strips */
-    void *weights_t;                          /* padded rows */
+    void *weights_t;                          /* padded rows; strips where there are slices */
     void *parameters[2][FRBM_MAX_PARAMETERS]; /* by side: working copies of what is learned, */
     void *velocities[2][FRBM_MAX_PARAMETERS];
     double *gradient[2]; /* and its gradient, n_learned n */

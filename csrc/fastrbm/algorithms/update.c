@@ -37,7 +37,7 @@ static void layer_gradients(const frbm_step_t *u) {
     const int discrete = frbm_unit_is_discrete(unit);
     const size_t stride = frbm_padded(layer->n) * u->shape.real;
     double *sums = b->gradient[FRBM_VISIBLE];
-    size_t begin = frbm_team_begin(u->team, layer->n), end = frbm_team_end(u->team, layer->n);
+    size_t begin = u->units[FRBM_VISIBLE].begin, end = u->units[FRBM_VISIBLE].end;
     for (int k = 0; k < unit->n_learned; ++k)
         memset(sums + (size_t)k * layer->n + begin, 0, (end - begin) * sizeof *sums);
     if (discrete && !u->t->data.packed)
@@ -54,8 +54,8 @@ static void layer_gradients(const frbm_step_t *u) {
     layer = &work->hidden;
     unit = frbm_unit(layer->unit);
     sums = b->gradient[FRBM_HIDDEN];
-    begin = frbm_team_begin(u->team, layer->n);
-    end = frbm_team_end(u->team, layer->n);
+    begin = u->units[FRBM_HIDDEN].begin;
+    end = u->units[FRBM_HIDDEN].end;
     const size_t learned = (size_t)unit->n_learned * layer->n;
     for (size_t k = 0; k < learned; k += layer->n)
         for (size_t l = k + begin; l < k + end; ++l) {
@@ -72,8 +72,8 @@ static void layer_gradients(const frbm_step_t *u) {
 
     for (int side = FRBM_VISIBLE; u->exact && side <= FRBM_HIDDEN; ++side) {
         layer = frbm_rbm_layer(work, side);
-        begin = frbm_team_begin(u->team, layer->n);
-        end = frbm_team_end(u->team, layer->n);
+        begin = u->units[side].begin;
+        end = u->units[side].end;
         for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k)
             for (size_t i = begin; i < end; ++i)
                 b->gradient[side][(size_t)k * layer->n + i] -=
@@ -184,8 +184,7 @@ void frbm_step_layers(const frbm_step_t *u, double clip) {
     const double momentum = u->t->options.momentum;
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
         const frbm_layer_t *layer = frbm_rbm_layer(&b->work, side);
-        const size_t begin = frbm_team_begin(u->team, layer->n),
-                     end = frbm_team_end(u->team, layer->n);
+        const size_t begin = u->units[side].begin, end = u->units[side].end;
         for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k) {
             const double *gradient = b->gradient[side] + (size_t)k * layer->n;
             if (frbm_is_frozen(&u->t->options, side, k)) continue;
@@ -226,41 +225,67 @@ static frbm_few_t few_of(const frbm_step_t *u, const place_t *at) {
     return few;
 }
 
-static void step_weights(const frbm_step_t *u, double clip) {
+/* The step of a tile, whose gradient or tables are made; returns the sum of its squares. Where the transpose is in
+ * strips, a strip of it at a time. */
+static double step_tile(const frbm_step_t *u, const place_t *at, const frbm_few_t *few,
+                        const frbm_update_t *how) {
     struct frbm_train_buffers *b = u->b;
     const frbm_real_kernels_t *k = &u->exec->kernels->real[b->work.dtype];
-    const size_t n_tiles = u->shape.row_tiles * u->shape.lane_tiles, real = u->shape.real;
-    const size_t ldn = frbm_padded(u->shape.n);
+    const size_t real = u->shape.real, n = u->shape.n, ldn = frbm_padded(n);
+    const size_t ld = frbm_strip_width(u->shape.ldp, at->first);
+    const size_t height = b->is_sliced ? FRBM_TILE : at->n_rows;
+    double norm = 0;
+    for (size_t r = 0; r < at->n_rows; r += height) {
+        const size_t row = at->row + r, n_rows = at->n_rows - r < height ? at->n_rows - r : height;
+        const size_t offset = frbm_strip_at(n, u->shape.ldp, row, at->first) * real;
+        const size_t ldt = b->is_sliced ? frbm_strip_width(ldn, row) : ldn;
+        const size_t t = b->is_sliced ? frbm_strip_at(u->shape.p, ldn, at->first, row)
+                                      : at->first * ldn + row;
+        char *w = (char *)b->weights + offset, *velocity = (char *)b->velocity + offset;
+        char *w_t = (char *)b->weights_t + t * real;
+        if (few != NULL) {
+            frbm_few_t part = *few;
+            for (int side = 0; side < 2; ++side) part.bits[side] += row;
+            norm += k->update_few(n_rows, at->lanes, &part, how, w, ld, velocity, ld, w_t, ldt);
+        } else {
+            norm += k->update(n_rows, at->lanes, (char *)u->scratch + r * FRBM_TILE * real, how, w,
+                              ld, velocity, ld, w_t, ldt);
+        }
+    }
+    return norm;
+}
+
+static void step_weights(const frbm_step_t *u, double clip) {
+    struct frbm_train_buffers *b = u->b;
+    const size_t n_tiles = u->shape.row_tiles * u->shape.lane_tiles;
     const frbm_update_t how = {u->t->options.momentum, u->t->options.weight_decay, u->learning_rate,
                                clip};
     if (u->t->options.frozen & FRBM_FREEZE_WEIGHTS) return;
     const int is_few = has_few_rows(u);
-    const size_t begin = frbm_team_begin(u->team, n_tiles), end = frbm_team_end(u->team, n_tiles);
+    const frbm_units_t own = frbm_step_own_slices(u);
+    const size_t height = own.end - own.begin;
+    const size_t begin = b->is_sliced ? 0 : frbm_team_begin(u->team, n_tiles),
+                 end = b->is_sliced ? height * u->shape.lane_tiles
+                                    : frbm_team_end(u->team, n_tiles);
+    size_t first = SIZE_MAX;
     frbm_few_t few = {{NULL, NULL}, {0, 0}, 0, NULL};
-    for (size_t t = begin; t < end; ++t) {
-        const place_t at = tile_at(u, t);
-        const size_t offset = frbm_strip_at(u->shape.n, u->shape.ldp, at.row, at.first) * real;
-        const size_t ld = frbm_strip_width(u->shape.ldp, at.first);
-        char *w = (char *)b->weights + offset, *velocity = (char *)b->velocity + offset;
-        char *w_t = (char *)b->weights_t + (at.first * ldn + at.row) * real;
-        if (is_few) {
-            if (t == begin || at.row == 0) few = few_of(u, &at); /* other hidden units */
-            frbm_few_t rows = few;
-            for (int side = 0; side < 2; ++side) rows.bits[side] += at.row;
-            b->tile_norms[t] =
-                k->update_few(at.n_rows, at.lanes, &rows, &how, w, ld, velocity, ld, w_t, ldn);
-        } else {
+    for (size_t i = begin; i < end; ++i) {
+        const size_t tile =
+            b->is_sliced ? i / height * u->shape.row_tiles + own.begin + i % height : i;
+        const place_t at = tile_at(u, tile);
+        if (!is_few)
             gradient_tile(u, &at);
-            b->tile_norms[t] =
-                k->update(at.n_rows, at.lanes, u->scratch, &how, w, ld, velocity, ld, w_t, ldn);
-        }
+        else if (at.first != first) /* other hidden units */
+            few = few_of(u, &at);
+        first = at.first;
+        b->tile_norms[tile] = step_tile(u, &at, is_few ? &few : NULL, &how);
     }
 }
 
 static frbm_step_t begin_update(frbm_train_t *t, const frbm_team_t *team, const frbm_epoch_t *epoch,
                                 const frbm_batch_t *batch, size_t n_chains) {
     struct frbm_train_buffers *b = t->buffers;
-    const frbm_step_t u = {.t = t,
+    frbm_step_t u = {.t = t,
                            .b = b,
                            .team = team,
                            .exec = epoch->poll.exec,
@@ -273,6 +298,17 @@ static frbm_step_t begin_update(frbm_train_t *t, const frbm_team_t *team, const 
                            .sweep = batch->number * (uint64_t)t->options.k,
                            .data = frbm_train_rows(t, batch->number),
                            .scratch = b->scratch + (size_t)team->thread * b->thread_scratch};
+    for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
+        const size_t n = frbm_rbm_layer(&b->work, side)->n;
+        u.units[side].begin = frbm_team_begin(team, n);
+        u.units[side].end = frbm_team_end(team, n);
+    }
+    if (b->is_sliced) {
+        const frbm_units_t own = frbm_step_own_slices(&u);
+        const size_t end = own.end * FRBM_SLICE;
+        u.units[FRBM_VISIBLE].begin = own.begin * FRBM_SLICE;
+        u.units[FRBM_VISIBLE].end = end < u.shape.n ? end : u.shape.n;
+    }
     return u;
 }
 
@@ -288,7 +324,8 @@ int frbm_train_update(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t *ep
         if (epoch->rc != FRBM_OK) return 0;
         frbm_step_small(&u);
     } else {
-        if (!frbm_step_phases(&u, epoch)) return 0;
+        if (!(t->buffers->is_sliced ? frbm_step_slices(&u, epoch) : frbm_step_phases(&u, epoch)))
+            return 0;
         layer_gradients(&u);
         const double clip = clip_factor(&u);
         frbm_step_layers(&u, clip);
@@ -318,7 +355,7 @@ int frbm_train_statistics(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
         const frbm_layer_t *layer = frbm_rbm_layer(&b->work, side);
         for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k)
-            for (size_t i = frbm_team_begin(team, layer->n); i < frbm_team_end(team, layer->n); ++i)
+            for (size_t i = u.units[side].begin; i < u.units[side].end; ++i)
                 layers[side][(size_t)k * layer->n + i] =
                     b->gradient[side][(size_t)k * layer->n + i];
     }

@@ -148,6 +148,8 @@ typedef struct {
     double (*square_norm)(size_t n_rows, size_t lanes, const void *g);
     /* sums[j] += sum_r x[r][j] */
     void (*sum_rows)(size_t n_rows, size_t lanes, const void *x, size_t ldx, double *sums);
+    /* out[i] = sum_k x[k stride + i], in order, for i < n, whole 64 bytes of them */
+    void (*sum_tiles)(size_t n_tiles, size_t n, const void *x, size_t stride, void *out);
 
     /* Strips of the exact pairwise product, whole rows of FRBM_TILE lanes:
      * out[h n_lo + l] = hi[h] lo[l] scale[h n_lo + l]; and, f in double whatever the type,

@@ -17,7 +17,7 @@ frbm_conditional_t frbm_hidden_given_visible(const frbm_rbm_t *rbm, const frbm_k
 }
 
 frbm_conditional_t frbm_visible_given_hidden(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels,
-                                             const void *weights_t) {
+                                             const void *weights_t, int in_strips) {
     const frbm_conditional_t c = {&rbm->visible,
                                   rbm->dtype,
                                   kernels,
@@ -25,7 +25,7 @@ frbm_conditional_t frbm_visible_given_hidden(const frbm_rbm_t *rbm, const frbm_k
                                   weights_t,
                                   frbm_padded(rbm->visible.n),
                                   1,
-                                  0};
+                                  in_strips};
     return c;
 }
 
@@ -129,4 +129,13 @@ void frbm_conditional_run(const frbm_conditional_t *c, const frbm_conditional_jo
         run_tile(c, job, chunks * part / splits, chunks * (part + 1) / splits, first,
                  n - first < width ? n - first : width, half, scratch);
     }
+}
+
+void frbm_conditional_units(const frbm_conditional_t *c, const frbm_conditional_job_t *job,
+                            size_t begin, size_t end, void *scratch) {
+    const size_t chunks = frbm_row_chunks(job->n_rows), most = FRBM_TILE_ROWS / FRBM_ROW_CHUNK;
+    for (size_t first = begin; first < end; first += FRBM_TILE)
+        for (size_t chunk = 0; chunk < chunks; chunk += most)
+            run_tile(c, job, chunk, chunks - chunk < most ? chunks : chunk + most, first,
+                     end - first < FRBM_TILE ? end - first : FRBM_TILE, 0, scratch);
 }

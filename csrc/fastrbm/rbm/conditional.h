@@ -50,9 +50,9 @@ typedef struct {
 /* p(hidden | visible) with the weights as they are, or in strips. */
 frbm_conditional_t frbm_hidden_given_visible(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels,
                                              const void *strips);
-/* p(visible | hidden) with the transposed weights in padded rows. */
+/* p(visible | hidden) with the transposed weights in padded rows, or in strips. */
 frbm_conditional_t frbm_visible_given_hidden(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels,
-                                             const void *weights_t);
+                                             const void *weights_t, int in_strips);
 
 /* Bytes of (rows, cols) reals in padded rows. */
 size_t frbm_matrix_size(size_t n_rows, size_t n_cols, int dtype);
@@ -83,5 +83,8 @@ size_t frbm_conditional_scratch(int dtype);
 /* This thread's share of the job; no barrier inside. */
 void frbm_conditional_run(const frbm_conditional_t *c, const frbm_conditional_job_t *job,
                           const frbm_team_t *team, void *scratch);
+/* The units [begin, end) of all rows, by the calling thread; begin is a multiple of FRBM_TILE. */
+void frbm_conditional_units(const frbm_conditional_t *c, const frbm_conditional_job_t *job,
+                            size_t begin, size_t end, void *scratch);
 
 #endif

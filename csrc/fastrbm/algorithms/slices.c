@@ -1,0 +1,154 @@
+/*
+ * The statistics of an update from few rows, by slices of the visible units.
+ *
+ * Ten rows of states are a kilobyte, the weights are hundreds: so a thread keeps the weights of its visible units,
+ * their velocity and their transpose, which no other thread ever reads or writes, and what the threads send each
+ * other are sums. Every slice of FRBM_SLICE units adds its part of the hidden units' inputs up by itself; then
+ * each thread adds the parts of its rows, in order of the slices, and draws. So all numbers are the same for every
+ * number of threads. On a processor whose cores take 50 to 100 ns to hand a changed line of memory over, two threads
+ * that share weights need twice as long for 784 x 64 and ten rows as one thread alone; with slices they need
+ * half as long (docs/benchmarks.md).
+ *
+ * An update meets 3 + 2 k times. Sums over slices are rounded otherwise than one sum over all units (phases.c).
+ */
+#include "step.h"
+
+enum { OF_DATA, OF_CHAINS };
+
+/* Bytes of the tiles of all hidden units. */
+static size_t all_tiles(const frbm_step_t *u) {
+    return u->shape.lane_tiles * FRBM_SLICED_ROWS * FRBM_TILE * u->shape.real;
+}
+
+/* Tile `tile` of the inputs, or of the part of a slice; rows of FRBM_TILE. */
+static char *tile_of(const frbm_step_t *u, void *tiles, size_t tile) {
+    return (char *)tiles + tile * FRBM_SLICED_ROWS * FRBM_TILE * u->shape.real;
+}
+
+/* The visible states' part of the hidden inputs, from this thread's slices. */
+static void add_slices(const frbm_step_t *u, int which, const void *states, size_t n_rows) {
+    const struct frbm_train_buffers *b = u->b;
+    const frbm_train_shape_t *s = &u->shape;
+    const frbm_operand_t rows = frbm_states_operand(&b->work.visible, b->work.dtype, states);
+    const frbm_units_t own = frbm_step_own_slices(u);
+    for (size_t slice = own.begin; slice < own.end; ++slice) {
+        const size_t row = slice * FRBM_SLICE;
+        frbm_operand_t a = rows;
+        a.data = (const uint64_t *)rows.data + row / 64;
+        char *tiles = (char *)b->partials[which] + slice * all_tiles(u);
+        for (size_t tile = 0; tile < s->lane_tiles; ++tile) {
+            const size_t first = tile * FRBM_TILE, width = frbm_strip_width(s->ldp, first);
+            frbm_multiply(u->exec->kernels, b->work.dtype, a, n_rows,
+                          s->n - row < FRBM_SLICE ? s->n - row : FRBM_SLICE,
+                          (const char *)b->weights +
+                              frbm_strip_at(s->n, s->ldp, row, first) * s->real,
+                          width, width, 0, tile_of(u, tiles, tile));
+        }
+    }
+}
+
+/* Of this thread's rows: the inputs and, where they are asked for, the means of the hidden units and their draws. */
+static void add_rows(const frbm_step_t *u, int which, size_t n_rows, frbm_phase_t *means,
+                     double factor, const frbm_stream_t *stream) {
+    const struct frbm_train_buffers *b = u->b;
+    const frbm_train_shape_t *s = &u->shape;
+    const frbm_layer_t *layer = &b->work.hidden;
+    const frbm_unit_t *unit = frbm_unit(layer->unit);
+    const int dtype = b->work.dtype;
+    const size_t begin = frbm_team_begin(u->team, n_rows), end = frbm_team_end(u->team, n_rows);
+    const size_t stride = frbm_states_stride(layer, dtype), row = begin * FRBM_TILE * s->real;
+    for (size_t tile = 0; tile < s->lane_tiles && begin < end; ++tile) {
+        const size_t first = tile * FRBM_TILE;
+        char *inputs = tile_of(u, b->inputs[which], tile) + row;
+        const frbm_tile_t part = {first, s->p - first < FRBM_TILE ? s->p - first : FRBM_TILE,
+                                  end - begin, inputs};
+        u->exec->kernels->real[dtype].sum_tiles(
+            s->row_tiles, (end - begin) * FRBM_TILE, tile_of(u, b->partials[which], tile) + row,
+            all_tiles(u) / s->real, inputs);
+        if (means != NULL)
+            unit->mean(layer, dtype, u->exec->kernels, &part, 1, factor,
+                       (char *)means->means + (begin * s->ldp + first) * s->real, s->ldp);
+        if (stream != NULL) {
+            const frbm_draw_t draw = {*stream, (uint32_t)first, (uint32_t)begin};
+            const frbm_target_t target = {(char *)b->hidden + begin * stride +
+                                              frbm_states_offset(layer, dtype, first),
+                                          stride, NULL, 0, 0};
+            unit->sample(layer, dtype, u->exec->kernels, &part, 1, &draw, &target);
+        }
+    }
+}
+
+/* The chains' visible units, this thread's slices. */
+static void draw_visible(const frbm_step_t *u, uint64_t sweep) {
+    const frbm_rbm_t *work = &u->b->work;
+    const frbm_conditional_t down =
+        frbm_visible_given_hidden(work, u->exec->kernels, u->b->weights_t, 1);
+    const frbm_stream_t stream = frbm_step_stream(u, sweep, FRBM_PURPOSE_TRAIN_VISIBLE);
+    const frbm_conditional_job_t job = {
+        .source = frbm_states_operand(&work->hidden, work->dtype, u->b->hidden),
+        .n_rows = u->n_chains,
+        .beta = 1,
+        .stream = &stream,
+        .states = u->b->model.states,
+        .stride = frbm_states_stride(&work->visible, work->dtype)};
+    frbm_conditional_units(&down, &job, u->units[FRBM_VISIBLE].begin, u->units[FRBM_VISIBLE].end,
+                           u->scratch);
+}
+
+/* The gradient of the hidden layer's parameters, this thread's share of its units, from the means of all rows. */
+static void hidden_gradient(const frbm_step_t *u, int which, size_t n_rows, frbm_phase_t *phase,
+                            double factor) {
+    const frbm_layer_t *layer = &u->b->work.hidden;
+    const frbm_unit_t *unit = frbm_unit(layer->unit);
+    const size_t begin = u->units[FRBM_HIDDEN].begin, end = u->units[FRBM_HIDDEN].end;
+    for (int k = 0; k < unit->n_learned; ++k)
+        for (size_t j = begin; j < end; ++j) phase->gradient_h[(size_t)k * layer->n + j] = 0;
+    for (size_t first = begin, next; first < end; first = next) {
+        next = (first / FRBM_TILE + 1) * FRBM_TILE;
+        if (next > end) next = end;
+        const char *inputs = tile_of(u, u->b->inputs[which], first / FRBM_TILE);
+        const frbm_tile_t part = {first, next - first, n_rows,
+                                  inputs + first % FRBM_TILE * u->shape.real};
+        unit->input_gradient(layer, u->b->work.dtype, u->exec->kernels, &part, 1, factor,
+                             (const char *)phase->means + first * u->shape.real, u->shape.ldp,
+                             phase->gradient_h);
+    }
+}
+
+/* This thread's visible states, unit by unit. */
+static void turn(const frbm_step_t *u, const void *states, size_t n_rows, uint64_t *out) {
+    const size_t begin = u->units[FRBM_VISIBLE].begin / 64,
+                 end = frbm_bit_words(u->units[FRBM_VISIBLE].end);
+    u->exec->kernels->transpose_bits((const uint64_t *)states, frbm_bit_words(u->shape.n), n_rows,
+                                     u->shape.n, begin, end - begin, out + 64 * begin, 1);
+}
+
+int frbm_step_slices(const frbm_step_t *u, const frbm_epoch_t *epoch) {
+    struct frbm_train_buffers *b = u->b;
+    const size_t k = u->t->options.k;
+    const int from_data = frbm_step_from_data(u);
+    frbm_stream_t draw = frbm_step_stream(u, u->sweep, FRBM_PURPOSE_TRAIN_HIDDEN);
+
+    add_slices(u, OF_DATA, u->data, u->n_rows);
+    if (!from_data) add_slices(u, OF_CHAINS, b->model.states, u->n_chains);
+    frbm_team_barrier(u->team);
+    if (epoch->rc != FRBM_OK) return 0;
+    add_rows(u, OF_DATA, u->n_rows, &b->data, u->data_factor, from_data ? &draw : NULL);
+    if (!from_data) add_rows(u, OF_CHAINS, u->n_chains, NULL, 0, &draw);
+    frbm_team_barrier(u->team);
+
+    for (size_t s = 1; s <= k; ++s) {
+        draw_visible(u, u->sweep + s - 1);
+        add_slices(u, OF_CHAINS, b->model.states, u->n_chains);
+        frbm_team_barrier(u->team);
+        draw = frbm_step_stream(u, u->sweep + s, FRBM_PURPOSE_TRAIN_HIDDEN);
+        add_rows(u, OF_CHAINS, u->n_chains, s < k ? NULL : &b->model, u->model_factor,
+                 s < k ? &draw : NULL);
+        frbm_team_barrier(u->team);
+    }
+    turn(u, u->data, u->n_rows, b->data.states_t);
+    turn(u, b->model.states, u->n_chains, b->model.states_t);
+    hidden_gradient(u, OF_DATA, u->n_rows, &b->data, u->data_factor);
+    hidden_gradient(u, OF_CHAINS, u->n_chains, &b->model, u->model_factor);
+    return 1;
+}
