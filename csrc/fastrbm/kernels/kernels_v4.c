@@ -51,6 +51,29 @@ static inline void transpose4_v4(vu32 *a, vu32 *b, vu32 *c, vu32 *d) {
     *d = (vu32)_mm512_unpackhi_epi64(ab_high, cd_high);
 }
 
+/* Quarters of rows are loaded to where their columns will be, so that two steps within quarters are left. */
+#define TRANSPOSE16 1
+static inline __attribute__((always_inline)) __m512 quarters_v4(const float *w, size_t ldw) {
+    __m512 x = _mm512_castps128_ps512(_mm_loadu_ps(w));
+    x = _mm512_insertf32x4(x, _mm_loadu_ps(w + 4 * ldw), 1);
+    x = _mm512_insertf32x4(x, _mm_loadu_ps(w + 8 * ldw), 2);
+    return _mm512_insertf32x4(x, _mm_loadu_ps(w + 12 * ldw), 3);
+}
+static inline __attribute__((always_inline)) void transpose16_v4(const float *w, size_t ldw,
+                                                                 size_t lanes, float *w_t,
+                                                                 size_t ldwt) {
+#pragma GCC unroll 4
+    for (size_t j = 0; j < 16; j += 4) {
+        vu32 x[4];
+#pragma GCC unroll 4
+        for (size_t r = 0; r < 4; ++r) x[r] = (vu32)quarters_v4(w + r * ldw + j, ldw);
+        transpose4_v4(&x[0], &x[1], &x[2], &x[3]);
+#pragma GCC unroll 4
+        for (size_t q = 0; q < 4; ++q)
+            if (j + q < lanes) _mm512_storeu_ps(w_t + (j + q) * ldwt, (__m512)x[q]);
+    }
+}
+
 typedef float vf32_raw __attribute__((vector_size(VBYTES)));
 typedef double vf64_raw __attribute__((vector_size(VBYTES)));
 
