@@ -25,6 +25,10 @@
 #define VBYTES 64
 #define ROW_BLOCK 8
 #define ENTRIES 2
+#define TABLE_COST(n) (26 * (n))
+#define LOOK_UP_COST(n) (2 * (n))
+#define GROUP_COST(n) (8 + 5 * (n))
+#define SIGNED_GROUP_COST(n) (12 + 8 * (n))
 #define vu32 vu32_v4
 #define vu64 vu64_v4
 typedef uint32_t vu32 __attribute__((vector_size(VBYTES)));
@@ -121,6 +125,27 @@ static inline void columns_of_few_v4(const uint64_t *rows, size_t stride, size_t
     _mm512_storeu_si512(columns, low);
     _mm512_storeu_si512(columns + 32, high);
     for (unsigned j = 0; j < 64; ++j) block[j] = columns[j];
+}
+
+/* Lane g holds group g of a word; those that are not zero are moved together. */
+#define LIST_GROUPS 1
+static inline size_t list_groups_v4(const uint64_t *words, size_t n_words, uint32_t *list) {
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                  turn = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+    size_t n = 0;
+    for (size_t w = 0; w < n_words; ++w) {
+        const __m512i halves = _mm512_mask_set1_epi32(_mm512_set1_epi32((int)words[w]), 0xFF00,
+                                                      (int)(words[w] >> 32)),
+                      value = _mm512_and_si512(_mm512_srlv_epi32(halves, turn),
+                                               _mm512_set1_epi32(15)),
+                      group = _mm512_add_epi32(lane, _mm512_set1_epi32((int)(16 * w)));
+        const __mmask16 some = _mm512_test_epi32_mask(value, value);
+        _mm512_storeu_si512(list + n,
+                            _mm512_maskz_compress_epi32(
+                                some, _mm512_or_si512(_mm512_slli_epi32(group, 4), value)));
+        n += (size_t)__builtin_popcount(some);
+    }
+    return n;
 }
 
 typedef uint16_t vu16_v4 __attribute__((vector_size(VBYTES)));
