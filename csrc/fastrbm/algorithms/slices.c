@@ -17,12 +17,12 @@ enum { OF_DATA, OF_CHAINS };
 
 /* Bytes of the tiles of all hidden units. */
 static size_t all_tiles(const frbm_step_t *u) {
-    return u->shape.lane_tiles * FRBM_SLICED_ROWS * FRBM_TILE * u->shape.real;
+    return u->shape.lane_tiles * u->b->sliced_rows * FRBM_TILE * u->shape.real;
 }
 
 /* Tile `tile` of the inputs, or of the part of a slice; rows of FRBM_TILE. */
 static char *tile_of(const frbm_step_t *u, void *tiles, size_t tile) {
-    return (char *)tiles + tile * FRBM_SLICED_ROWS * FRBM_TILE * u->shape.real;
+    return (char *)tiles + tile * u->b->sliced_rows * FRBM_TILE * u->shape.real;
 }
 
 /* The visible states' part of the hidden inputs, from this thread's slices. */
@@ -95,32 +95,41 @@ static void draw_visible(const frbm_step_t *u, uint64_t sweep) {
                            u->scratch);
 }
 
-/* The gradient of the hidden layer's parameters, this thread's share of its units, from the means of all rows. */
+/* The gradient of the hidden layer's parameters, this thread's share of its units, from the means of all rows: a chunk
+ * of them at a time, as in frbm_conditional_run. */
 static void hidden_gradient(const frbm_step_t *u, int which, size_t n_rows, frbm_phase_t *phase,
                             double factor) {
+    const frbm_train_shape_t *s = &u->shape;
     const frbm_layer_t *layer = &u->b->work.hidden;
     const frbm_unit_t *unit = frbm_unit(layer->unit);
     const size_t begin = u->units[FRBM_HIDDEN].begin, end = u->units[FRBM_HIDDEN].end;
-    for (int k = 0; k < unit->n_learned; ++k)
-        for (size_t j = begin; j < end; ++j) phase->gradient_h[(size_t)k * layer->n + j] = 0;
-    for (size_t first = begin, next; first < end; first = next) {
-        next = (first / FRBM_TILE + 1) * FRBM_TILE;
-        if (next > end) next = end;
-        const char *inputs = tile_of(u, u->b->inputs[which], first / FRBM_TILE);
-        const frbm_tile_t part = {first, next - first, n_rows,
-                                  inputs + first % FRBM_TILE * u->shape.real};
-        unit->input_gradient(layer, u->b->work.dtype, u->exec->kernels, &part, 1, factor,
-                             (const char *)phase->means + first * u->shape.real, u->shape.ldp,
-                             phase->gradient_h);
+    double *sums = phase->gradient_h;
+    for (size_t r = 0; r < n_rows; r += FRBM_ROW_CHUNK) {
+        const size_t rows = n_rows - r < FRBM_ROW_CHUNK ? n_rows - r : FRBM_ROW_CHUNK;
+        for (int k = 0; k < unit->n_learned; ++k)
+            for (size_t j = begin; j < end; ++j) sums[(size_t)k * s->p + j] = 0;
+        for (size_t first = begin, next; first < end; first = next) {
+            next = (first / FRBM_TILE + 1) * FRBM_TILE < end ? (first / FRBM_TILE + 1) * FRBM_TILE
+                                                             : end;
+            const char *inputs = tile_of(u, u->b->inputs[which], first / FRBM_TILE);
+            const frbm_tile_t part = {first, next - first, rows,
+                                      inputs + (r * FRBM_TILE + first % FRBM_TILE) * s->real};
+            unit->input_gradient(layer, u->b->work.dtype, u->exec->kernels, &part, 1, factor,
+                                 (const char *)phase->means + (r * s->ldp + first) * s->real,
+                                 s->ldp, sums);
+        }
+        sums += (size_t)unit->n_learned * s->p;
     }
 }
 
 /* This thread's visible states, unit by unit. */
 static void turn(const frbm_step_t *u, const void *states, size_t n_rows, uint64_t *out) {
     const size_t begin = u->units[FRBM_VISIBLE].begin / 64,
-                 end = frbm_bit_words(u->units[FRBM_VISIBLE].end);
+                 end = frbm_bit_words(u->units[FRBM_VISIBLE].end),
+                 stride = frbm_bit_words(n_rows);
     u->exec->kernels->transpose_bits((const uint64_t *)states, frbm_bit_words(u->shape.n), n_rows,
-                                     u->shape.n, begin, end - begin, out + 64 * begin, 1);
+                                     u->shape.n, begin, end - begin, out + 64 * begin * stride,
+                                     stride);
 }
 
 int frbm_step_slices(const frbm_step_t *u, const frbm_epoch_t *epoch) {

@@ -26,13 +26,19 @@ static double update_work(const frbm_rbm_t *rbm, const frbm_train_options_t *o, 
     return (double)rows * ((3 + 2 * k) * n * p + 64 * k * (n + p));
 }
 
-/* Are updates made by slices of the visible units, see slices.c? Not where each of them is polled between sweeps. */
+/* Are updates from so many rows and chains, at most, made by slices of the visible units, see slices.c? They are where
+ * the sums that slices send each other are few: in a corner of L2, or beside the weights. */
+#define MAX_SLICED_ROWS 128
+#define FEW_SUMS 65536.0
+
 static int has_slices(const frbm_rbm_t *rbm, const frbm_data_t *data,
-                      const frbm_train_options_t *o, size_t batch) {
+                      const frbm_train_options_t *o, size_t rows) {
+    const frbm_train_shape_t s = frbm_train_shape(rbm, 1);
+    const double sums = (double)rows * (double)(s.row_tiles * s.lane_tiles * FRBM_TILE);
     return data->packed && o->moments == NULL && !o->samples && o->max_norm == 0 &&
-           rbm->visible.n > FRBM_SLICE && batch <= FRBM_SLICED_ROWS &&
-           frbm_train_chains(o, batch) <= FRBM_SLICED_ROWS &&
-           update_work(rbm, o, batch) <= LONG_UPDATE;
+           s.row_tiles > 1 && rows <= MAX_SLICED_ROWS &&
+           (sums <= FEW_SUMS || 8 * sums <= (double)s.n * (double)s.p) &&
+           update_work(rbm, o, rows) <= LONG_UPDATE; /* else it is polled between its sweeps */
 }
 
 static size_t state_bytes(const frbm_rbm_t *rbm, int side, size_t n_rows) {
@@ -69,7 +75,8 @@ static void take_all(struct frbm_train_buffers *b, frbm_workspace_t *w, const fr
                      const frbm_data_t *data, const frbm_train_options_t *o, int n_threads) {
     const size_t batch = o->batch_size < data->n_rows ? o->batch_size : data->n_rows;
     const size_t chains = frbm_train_chains(o, batch);
-    const int is_sliced = has_slices(rbm, data, o, batch);
+    const size_t most = batch > chains ? batch : chains;
+    const int is_sliced = has_slices(rbm, data, o, most);
     const frbm_train_shape_t s = frbm_train_shape(rbm, is_sliced);
     const int discrete = frbm_unit_is_discrete(frbm_unit(rbm->visible.unit));
     const int hidden_bits = frbm_unit_is_discrete(frbm_unit(rbm->hidden.unit));
@@ -107,8 +114,9 @@ static void take_all(struct frbm_train_buffers *b, frbm_workspace_t *w, const fr
     b->good_chains = frbm_workspace_take(w, state_bytes(rbm, FRBM_VISIBLE, chains));
     b->shape = s;
     b->is_sliced = is_sliced;
+    b->sliced_rows = most;
     for (int of_chains = 0; is_sliced && of_chains < 2; ++of_chains) {
-        const size_t sums = s.lane_tiles * FRBM_SLICED_ROWS * FRBM_TILE * s.real;
+        const size_t sums = s.lane_tiles * most * FRBM_TILE * s.real;
         b->partials[of_chains] = frbm_workspace_take(w, s.row_tiles * sums);
         b->inputs[of_chains] = frbm_workspace_take(w, sums);
     }

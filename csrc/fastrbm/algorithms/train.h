@@ -27,10 +27,8 @@ typedef struct {
     double *gradient_h; /* of the hidden layer, a chunk of rows at a time */
 } frbm_phase_t;
 
-/* Visible units of a slice, whole words of states, and the rows and chains of an update by slices, at most: see
- * slices.c. */
+/* Visible units of a slice, see slices.c: whole words of states. */
 #define FRBM_SLICE 128
-#define FRBM_SLICED_ROWS 16
 
 /* Sizes that an update needs again and again. */
 typedef struct {
@@ -61,9 +59,10 @@ struct frbm_train_buffers {
     size_t poll_interval;  /* and between two looks at the clock */
     frbm_rbm_t work;       /* layers with the working parameters */
     frbm_train_shape_t shape;
-    int is_sliced;      /* are updates made by slices? Then, for data and chains: */
+    int is_sliced;      /* are updates made by slices? Then there are, for data and chains, */
     void *partials[2];  /* sums of the hidden inputs over each slice: by slice, then by tile */
-    void *inputs[2];    /* and over all: tiles of FRBM_SLICED_ROWS rows */
+    void *inputs[2];    /* and over all: tiles of */
+    size_t sliced_rows; /* so many rows, at most */
     void *weights, *velocity;                 /* in strips */
     void *weights_t;                          /* padded rows; strips where there are slices */
     void *parameters[2][FRBM_MAX_PARAMETERS]; /* by side: working copies of what is learned, */
