@@ -25,6 +25,7 @@
 #define VBYTES 64
 #define ROW_BLOCK 8
 #define ENTRIES 2
+#define WIDE_TABLES 1
 #define TABLE_COST(n) (26 * (n))
 #define LOOK_UP_COST(n) (2 * (n))
 #define GROUP_COST(n) (8 + 5 * (n))
