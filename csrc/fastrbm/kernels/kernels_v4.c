@@ -112,20 +112,49 @@ static inline void store_partial_f64_v4(double *p, vf64_raw x, size_t count) {
     _mm512_mask_storeu_pd(p, (__mmask8)((1u << count) - 1), (__m512d)x);
 }
 
-/* block[j] bit r = bit j of row r, for at most 16 rows: a row's bits are the mask of an add. */
-static inline void columns_of_few_v4(const uint64_t *rows, size_t stride, size_t n_rows,
-                                     uint64_t block[64]) {
-    __m512i low = _mm512_setzero_si512(), high = _mm512_setzero_si512();
-    for (size_t r = 0; r < n_rows; ++r) {
-        const uint64_t word = rows[r * stride];
-        const __m512i bit = _mm512_set1_epi16((short)(1u << r));
-        low = _mm512_mask_add_epi16(low, (__mmask32)word, low, bit);
-        high = _mm512_mask_add_epi16(high, (__mmask32)(word >> 32), high, bit);
+/* A row's bits are the mask of an addition: lanes of 16 bits for at most 16 rows, else of 32 bits for 32 rows at a
+ * time. */
+#define COLUMNS_OF 1
+static inline void columns_of_v4(const uint64_t *rows, size_t stride, size_t n_rows, size_t n_cols,
+                                 uint64_t columns[64]) {
+    if (n_rows <= 16) {
+        __m512i low = _mm512_setzero_si512(), high = low;
+        for (size_t r = 0; r < n_rows; ++r) {
+            const uint64_t word = rows[r * stride];
+            const __m512i bit = _mm512_set1_epi16((short)(1u << r));
+            low = _mm512_mask_add_epi16(low, (__mmask32)word, low, bit);
+            high = _mm512_mask_add_epi16(high, (__mmask32)(word >> 32), high, bit);
+        }
+        const __m512i both[2] = {low, high};
+        for (size_t j = 0; j < n_cols; j += 8) {
+            __m128i eight[8];
+            memcpy(eight, &both[j / 32], sizeof both[0]);
+            _mm512_storeu_si512(columns + j, _mm512_cvtepu16_epi64(eight[j % 32 / 8]));
+        }
+        return;
     }
-    uint16_t columns[64];
-    _mm512_storeu_si512(columns, low);
-    _mm512_storeu_si512(columns + 32, high);
-    for (unsigned j = 0; j < 64; ++j) block[j] = columns[j];
+    for (size_t r0 = 0; r0 < n_rows; r0 += 32) {
+        const size_t end = n_rows - r0 < 32 ? n_rows : r0 + 32;
+        for (size_t j = 0; j < n_cols; j += 32) {
+            __m512i low = _mm512_setzero_si512(), high = low;
+            for (size_t r = r0; r < end; ++r) {
+                const uint32_t word = (uint32_t)(rows[r * stride] >> j);
+                const __m512i bit = _mm512_set1_epi32((int)(1u << (r - r0)));
+                low = _mm512_mask_add_epi32(low, (__mmask16)word, low, bit);
+                high = _mm512_mask_add_epi32(high, (__mmask16)(word >> 16), high, bit);
+            }
+            const __m256i eights[4] = {
+                _mm512_castsi512_si256(low), _mm512_extracti64x4_epi64(low, 1),
+                _mm512_castsi512_si256(high), _mm512_extracti64x4_epi64(high, 1)};
+            for (size_t q = 0; q < 4; ++q) {
+                uint64_t *to = columns + j + 8 * q;
+                const __m512i wide = _mm512_cvtepu32_epi64(eights[q]);
+                _mm512_storeu_si512(to, r0 == 0 ? wide
+                                                : _mm512_or_si512(_mm512_loadu_si512(to),
+                                                                  _mm512_slli_epi64(wide, 32)));
+            }
+        }
+    }
 }
 
 /* Lane g holds group g of a word; those that are not zero are moved together. */
