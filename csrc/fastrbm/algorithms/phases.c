@@ -1,6 +1,8 @@
 /*
  * The two phases of an update: rows of the data, and Gibbs chains from them or from the update before.
  */
+#include <string.h>
+
 #include "step.h"
 
 #if defined(__GNUC__) || defined(__clang__)
@@ -32,8 +34,30 @@ static void draw_start(const frbm_train_t *t, const frbm_kernels_t *kernels, uin
     }
 }
 
+/* This thread's slices of the rows. */
+static void gather_slices(const frbm_train_t *t, const frbm_team_t *team,
+                          const frbm_batch_t *batch) {
+    const struct frbm_train_buffers *b = t->buffers;
+    const size_t words = frbm_bit_words(b->shape.n), n = b->shape.row_tiles;
+    const uint32_t *order = b->order + batch->first;
+    const size_t following = t->data.n_rows - batch->first - batch->n_rows;
+    for (size_t slice = frbm_team_begin(team, n); slice < frbm_team_end(team, n); ++slice) {
+        uint64_t *to = frbm_slice_of(b, frbm_train_rows(t, batch->number), slice);
+        const uint64_t *from = t->data.bits + slice * FRBM_SLICE_WORDS;
+        const size_t size = frbm_slice_words(&b->shape, slice) * sizeof *to;
+        for (size_t r = 0; r < batch->n_rows; ++r) {
+            memcpy(to + r * FRBM_SLICE_WORDS, from + order[r] * words, size);
+            if (r < following) FRBM_PREFETCH(from + order[r + batch->n_rows] * words);
+        }
+    }
+}
+
 void frbm_train_gather(const frbm_train_t *t, const frbm_team_t *team, const frbm_epoch_t *epoch,
                        const frbm_batch_t *batch, uint64_t key) {
+    if (t->buffers->is_sliced) {
+        gather_slices(t, team, batch);
+        return;
+    }
     const frbm_data_t *data = &t->data;
     const frbm_rbm_t *work = &t->buffers->work;
     const uint32_t *order = t->buffers->order + batch->first;

@@ -2,8 +2,8 @@
  * The statistics of an update from few rows, by slices of the visible units.
  *
  * Ten rows of states are a kilobyte, the weights are hundreds: so a thread keeps the weights of its visible units,
- * their velocity and their transpose, which no other thread ever reads or writes, and what the threads send each
- * other are sums. Every slice of FRBM_SLICE units adds its part of the hidden units' inputs up by itself; then
+ * their velocity and their transpose, and their states, none of which another thread ever reads or writes, and what
+ * the threads send each other are sums. Every slice of FRBM_SLICE units adds its part of the hidden units' inputs up by itself; then
  * each thread adds the parts of its rows, in order of the slices, and draws. So all numbers are the same for every
  * number of threads. On a processor whose cores take 50 to 100 ns to hand a changed line of memory over, two threads
  * that share weights need twice as long for 784 x 64 and ten rows as one thread alone; with slices they need
@@ -29,12 +29,11 @@ static char *tile_of(const frbm_step_t *u, void *tiles, size_t tile) {
 static void add_slices(const frbm_step_t *u, int which, const void *states, size_t n_rows) {
     const struct frbm_train_buffers *b = u->b;
     const frbm_train_shape_t *s = &u->shape;
-    const frbm_operand_t rows = frbm_states_operand(&b->work.visible, b->work.dtype, states);
+    const int storage = frbm_unit(b->work.visible.unit)->storage;
     const frbm_units_t own = frbm_step_own_slices(u);
     for (size_t slice = own.begin; slice < own.end; ++slice) {
         const size_t row = slice * FRBM_SLICE;
-        frbm_operand_t a = rows;
-        a.data = (const uint64_t *)rows.data + row / 64;
+        const frbm_operand_t a = {storage, frbm_slice_of(b, states, slice), FRBM_SLICE_WORDS, 0};
         char *tiles = (char *)b->partials[which] + slice * all_tiles(u);
         for (size_t tile = 0; tile < s->lane_tiles; ++tile) {
             const size_t first = tile * FRBM_TILE, width = frbm_strip_width(s->ldp, first);
@@ -81,18 +80,23 @@ static void add_rows(const frbm_step_t *u, int which, size_t n_rows, frbm_phase_
 /* The chains' visible units, this thread's slices. */
 static void draw_visible(const frbm_step_t *u, uint64_t sweep) {
     const frbm_rbm_t *work = &u->b->work;
+    const frbm_units_t own = frbm_step_own_slices(u);
     const frbm_conditional_t down =
         frbm_visible_given_hidden(work, u->exec->kernels, u->b->weights_t, 1);
     const frbm_stream_t stream = frbm_step_stream(u, sweep, FRBM_PURPOSE_TRAIN_VISIBLE);
-    const frbm_conditional_job_t job = {
+    frbm_conditional_job_t job = {
         .source = frbm_states_operand(&work->hidden, work->dtype, u->b->hidden),
         .n_rows = u->n_chains,
         .beta = 1,
         .stream = &stream,
-        .states = u->b->model.states,
-        .stride = frbm_states_stride(&work->visible, work->dtype)};
-    frbm_conditional_units(&down, &job, u->units[FRBM_VISIBLE].begin, u->units[FRBM_VISIBLE].end,
-                           u->scratch);
+        .stride = FRBM_SLICE_WORDS * sizeof(uint64_t)};
+    for (size_t slice = own.begin; slice < own.end; ++slice) {
+        const size_t first = slice * FRBM_SLICE;
+        job.states = frbm_slice_of(u->b, u->b->model.states, slice);
+        frbm_conditional_units(&down, &job, first,
+                               u->shape.n - first < FRBM_SLICE ? u->shape.n : first + FRBM_SLICE,
+                               u->scratch);
+    }
 }
 
 /* The gradient of the hidden layer's parameters, this thread's share of its units, from the means of all rows: a chunk
@@ -124,12 +128,15 @@ static void hidden_gradient(const frbm_step_t *u, int which, size_t n_rows, frbm
 
 /* This thread's visible states, unit by unit. */
 static void turn(const frbm_step_t *u, const void *states, size_t n_rows, uint64_t *out) {
-    const size_t begin = u->units[FRBM_VISIBLE].begin / 64,
-                 end = frbm_bit_words(u->units[FRBM_VISIBLE].end),
-                 stride = frbm_bit_words(n_rows);
-    u->exec->kernels->transpose_bits((const uint64_t *)states, frbm_bit_words(u->shape.n), n_rows,
-                                     u->shape.n, begin, end - begin, out + 64 * begin * stride,
-                                     stride);
+    const frbm_units_t own = frbm_step_own_slices(u);
+    const size_t stride = frbm_bit_words(n_rows);
+    for (size_t slice = own.begin; slice < own.end; ++slice) {
+        const size_t first = slice * FRBM_SLICE;
+        u->exec->kernels->transpose_bits(
+            frbm_slice_of(u->b, states, slice), FRBM_SLICE_WORDS, n_rows,
+            u->shape.n - first < FRBM_SLICE ? u->shape.n - first : FRBM_SLICE, 0,
+            frbm_slice_words(&u->shape, slice), out + first * stride, stride);
+    }
 }
 
 int frbm_step_slices(const frbm_step_t *u, const frbm_epoch_t *epoch) {

@@ -58,9 +58,9 @@ static size_t phase_bytes(const frbm_rbm_t *rbm, size_t n_rows, int packed) {
 }
 
 static void take_phase(frbm_workspace_t *w, const frbm_rbm_t *rbm, size_t n_rows, int packed,
-                       size_t copies, frbm_phase_t *phase) {
+                       size_t size, frbm_phase_t *phase) {
     const size_t n = rbm->visible.n;
-    phase->states = frbm_workspace_take(w, copies * phase_bytes(rbm, n_rows, packed));
+    phase->states = frbm_workspace_take(w, size);
     phase->states_t =
         packed && frbm_unit_is_discrete(frbm_unit(rbm->visible.unit))
             ? (uint64_t *)frbm_workspace_take(w, n * frbm_bit_words(n_rows) * sizeof(uint64_t))
@@ -95,9 +95,11 @@ static void take_all(struct frbm_train_buffers *b, frbm_workspace_t *w, const fr
             (double *)frbm_workspace_take(w, (size_t)n_learned * layer->n * sizeof(double));
     }
     b->order = (uint32_t *)frbm_workspace_take(w, data->n_rows * sizeof(uint32_t));
-    take_phase(w, rbm, batch, data->packed, 2, &b->data);
-    b->batch_bytes = phase_bytes(rbm, batch, data->packed);
-    take_phase(w, rbm, chains, discrete, 1, &b->model);
+    const size_t sliced = s.row_tiles * most * FRBM_SLICE_WORDS * sizeof(uint64_t);
+    b->batch_bytes = is_sliced ? sliced : phase_bytes(rbm, batch, data->packed);
+    b->chain_bytes = is_sliced ? sliced : phase_bytes(rbm, chains, discrete);
+    take_phase(w, rbm, batch, data->packed, 2 * b->batch_bytes, &b->data);
+    take_phase(w, rbm, chains, discrete, b->chain_bytes, &b->model);
     if (o->moments != NULL) {
         b->products = (double *)frbm_workspace_take(w, s.n * s.p * sizeof(double));
         for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side)
@@ -111,7 +113,7 @@ static void take_all(struct frbm_train_buffers *b, frbm_workspace_t *w, const fr
         o->samples && hidden_bits
             ? (uint64_t *)frbm_workspace_take(w, s.p * frbm_bit_words(chains) * sizeof(uint64_t))
             : NULL;
-    b->good_chains = frbm_workspace_take(w, state_bytes(rbm, FRBM_VISIBLE, chains));
+    b->good_chains = frbm_workspace_take(w, b->chain_bytes);
     b->shape = s;
     b->is_sliced = is_sliced;
     b->sliced_rows = most;
@@ -193,6 +195,24 @@ int frbm_train_init(frbm_train_t *train, const frbm_rbm_t *rbm, const frbm_data_
 
 /* ------------------------------------------------------------------------------------ chains */
 
+/* The stored rows of the chains, outside of an epoch, which keeps the last good ones where slices are put together. */
+static void *chain_rows(const frbm_train_t *t) {
+    return t->buffers->is_sliced ? t->buffers->good_chains : t->buffers->model.states;
+}
+
+/* Between these rows and slices, where there are such. */
+static void copy_chains(const frbm_train_t *t, size_t n_chains, int to_slices) {
+    const struct frbm_train_buffers *b = t->buffers;
+    const size_t words = frbm_bit_words(b->shape.n);
+    for (size_t slice = 0; b->is_sliced && slice < b->shape.row_tiles; ++slice)
+        for (size_t c = 0; c < n_chains; ++c) {
+            uint64_t *row = (uint64_t *)b->good_chains + c * words + slice * FRBM_SLICE_WORDS;
+            uint64_t *part = frbm_slice_of(b, b->model.states, slice) + c * FRBM_SLICE_WORDS;
+            const size_t size = frbm_slice_words(&b->shape, slice) * sizeof *row;
+            memcpy(to_slices ? part : row, to_slices ? row : part, size);
+        }
+}
+
 int frbm_train_start_chains(frbm_train_t *train, const frbm_rng_t *rng) {
     if (train == NULL || rng == NULL || !train->options.persistent) return FRBM_ERROR_ARGUMENT;
     const frbm_layer_t *layer = &train->rbm.visible;
@@ -200,7 +220,7 @@ int frbm_train_start_chains(frbm_train_t *train, const frbm_rng_t *rng) {
     const frbm_stream_t rows = frbm_stream(rng->key, 0, FRBM_PURPOSE_CHAINS, 0);
     const frbm_stream_t draws = frbm_stream(rng->key, 1, FRBM_PURPOSE_CHAINS, 0);
     for (size_t c = 0; c < train->options.n_chains; ++c) {
-        char *chain = (char *)train->buffers->model.states + c * stride;
+        char *chain = (char *)chain_rows(train) + c * stride;
         const size_t row = frbm_stream_index(&rows, (uint32_t)c, (uint32_t)train->data.n_rows);
         if (train->data.packed) {
             memcpy(chain, (const char *)train->data.bits + row * stride, stride);
@@ -217,6 +237,7 @@ int frbm_train_start_chains(frbm_train_t *train, const frbm_rng_t *rng) {
             }
         }
     }
+    copy_chains(train, train->options.n_chains, 1);
     return FRBM_OK;
 }
 
@@ -225,8 +246,10 @@ int frbm_train_load_chains(frbm_train_t *train, const frbm_array_t *visible, frb
     const int rc = frbm_array_check(visible, train->rbm.visible.n);
     if (rc < 0) return rc;
     if (visible->n_rows != train->options.n_chains) return FRBM_ERROR_ARGUMENT;
-    return frbm_states_load(&train->rbm.visible, train->rbm.dtype, visible, 0, visible->n_rows,
-                            train->buffers->model.states, where);
+    const int loaded = frbm_states_load(&train->rbm.visible, train->rbm.dtype, visible, 0,
+                                        visible->n_rows, chain_rows(train), where);
+    if (loaded == FRBM_OK) copy_chains(train, visible->n_rows, 1);
+    return loaded;
 }
 
 int frbm_train_store_chains(const frbm_train_t *train, void *out, int out_dtype,
@@ -234,8 +257,9 @@ int frbm_train_store_chains(const frbm_train_t *train, void *out, int out_dtype,
     if (train == NULL || out == NULL) return FRBM_ERROR_ARGUMENT;
     if (!frbm_unit_can_store(frbm_unit(train->rbm.visible.unit), out_dtype))
         return FRBM_ERROR_DTYPE;
-    frbm_states_store(&train->rbm.visible, train->rbm.dtype, train->last_chains,
-                      train->buffers->model.states, out, out_dtype, row_stride, col_stride);
+    copy_chains(train, train->last_chains, 0);
+    frbm_states_store(&train->rbm.visible, train->rbm.dtype, train->last_chains, chain_rows(train),
+                      out, out_dtype, row_stride, col_stride);
     return FRBM_OK;
 }
 
@@ -319,15 +343,13 @@ static int is_good(const frbm_train_t *t) {
 static void restore(frbm_train_t *t) {
     t->last_chains = t->buffers->good_rows;
     t->n_updates = t->buffers->good_updates;
-    memcpy(t->buffers->model.states, t->buffers->good_chains,
-           state_bytes(&t->rbm, FRBM_VISIBLE, t->last_chains));
+    memcpy(t->buffers->model.states, t->buffers->good_chains, t->buffers->chain_bytes);
 }
 
 static void keep(frbm_train_t *t) {
     t->buffers->good_rows = t->last_chains;
     t->buffers->good_updates = t->n_updates;
-    memcpy(t->buffers->good_chains, t->buffers->model.states,
-           state_bytes(&t->rbm, FRBM_VISIBLE, t->last_chains));
+    memcpy(t->buffers->good_chains, t->buffers->model.states, t->buffers->chain_bytes);
 }
 
 /* Velocities that led to infinity are of no use: training may go on from a standstill. */

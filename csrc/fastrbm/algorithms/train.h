@@ -21,14 +21,16 @@
 
 /* One side of the statistics of an update: the data, or the chains. */
 typedef struct {
-    void *states;       /* visible states, stored rows; of the data, two mini-batches in turn */
+    void *states;       /* visible states: stored rows or, where there are slices, the rows of each slice, see
+                         * frbm_slice_of; of the data, two mini-batches in turn */
     uint64_t *states_t; /* discrete: bits of unit i in row i */
     void *means;        /* E[h | v] times a factor of sign and 1 / rows, padded rows */
     double *gradient_h; /* of the hidden layer, a chunk of rows at a time */
 } frbm_phase_t;
 
-/* Visible units of a slice, see slices.c: whole words of states. */
+/* Visible units of a slice, see slices.c, and words of their states. */
 #define FRBM_SLICE 128
+#define FRBM_SLICE_WORDS (FRBM_SLICE / 64)
 
 /* Sizes that an update needs again and again. */
 typedef struct {
@@ -70,7 +72,8 @@ struct frbm_train_buffers {
     double *gradient[2]; /* and its gradient, n_learned n */
     uint32_t *order;     /* rows of the epoch */
     frbm_phase_t data, model;
-    size_t batch_bytes;            /* of the states of a mini-batch */
+    size_t batch_bytes;            /* of the states of a mini-batch, */
+    size_t chain_bytes;            /* and of the chains */
     double *products, *moments[2]; /* what a source of moments says: <v h>, and by side */
     void *start;                   /* drawn start of CD chains, where data are probabilities */
     void *hidden;                  /* hidden states of the chains */
@@ -83,6 +86,18 @@ struct frbm_train_buffers {
     char *scratch;      /* of all threads */
     size_t thread_scratch;
 };
+
+/* FRBM_SLICE_WORDS words a row of the states of a slice, so that no two threads write to one line of memory. */
+static inline uint64_t *frbm_slice_of(const struct frbm_train_buffers *b, const void *states,
+                                      size_t slice) {
+    return (uint64_t *)(uintptr_t)states + slice * b->sliced_rows * FRBM_SLICE_WORDS;
+}
+
+/* Words of a row that a slice has. */
+static inline size_t frbm_slice_words(const frbm_train_shape_t *s, size_t slice) {
+    const size_t words = frbm_bit_words(s->n) - slice * FRBM_SLICE_WORDS;
+    return words < FRBM_SLICE_WORDS ? words : FRBM_SLICE_WORDS;
+}
 
 /* Chains of an update whose mini-batch has so many rows. */
 static inline size_t frbm_train_chains(const frbm_train_options_t *o, size_t batch_rows) {

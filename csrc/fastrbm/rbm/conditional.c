@@ -56,9 +56,10 @@ size_t frbm_conditional_scratch(int dtype) {
     return FRBM_TILE_ROWS * FRBM_TILE * frbm_real_size(dtype);
 }
 
-/* One tile: chunks [c0, c1) of the rows, units [first, first + lanes); half: see FRBM_HALF_TILE. */
-static void run_tile(const frbm_conditional_t *c, const frbm_conditional_job_t *job, size_t c0,
-                     size_t c1, size_t first, size_t lanes, int half, void *scratch) {
+/* One tile: chunks [c0, c1) of the rows, units [first, first + lanes); half: see FRBM_HALF_TILE.
+ * States begin with unit `base`. */
+static void run_tile(const frbm_conditional_t *c, const frbm_conditional_job_t *job, size_t base,
+                     size_t c0, size_t c1, size_t first, size_t lanes, int half, void *scratch) {
     const frbm_unit_t *unit = frbm_unit(c->layer->unit);
     const size_t size = frbm_real_size(c->dtype);
     const size_t row0 = c0 * FRBM_ROW_CHUNK;
@@ -93,7 +94,7 @@ static void run_tile(const frbm_conditional_t *c, const frbm_conditional_job_t *
         const frbm_draw_t draw = {*job->stream, (uint32_t)first, (uint32_t)row0};
         const frbm_target_t target = {
             (char *)job->states + row0 * job->stride +
-                frbm_states_offset(c->layer, c->dtype, first),
+                frbm_states_offset(c->layer, c->dtype, first - base),
             job->stride,
             job->keep == NULL ? NULL : job->keep + row0 * job->keep_stride + first / FRBM_TILE,
             job->keep_stride, half};
@@ -126,7 +127,7 @@ void frbm_conditional_run(const frbm_conditional_t *c, const frbm_conditional_jo
     const size_t n_jobs = n_tiles * splits;
     for (size_t t = frbm_team_begin(team, n_jobs); t < frbm_team_end(team, n_jobs); ++t) {
         const size_t first = t / splits * width, part = t % splits;
-        run_tile(c, job, chunks * part / splits, chunks * (part + 1) / splits, first,
+        run_tile(c, job, 0, chunks * part / splits, chunks * (part + 1) / splits, first,
                  n - first < width ? n - first : width, half, scratch);
     }
 }
@@ -136,6 +137,6 @@ void frbm_conditional_units(const frbm_conditional_t *c, const frbm_conditional_
     const size_t chunks = frbm_row_chunks(job->n_rows), most = FRBM_TILE_ROWS / FRBM_ROW_CHUNK;
     for (size_t first = begin; first < end; first += FRBM_TILE)
         for (size_t chunk = 0; chunk < chunks; chunk += most)
-            run_tile(c, job, chunk, chunks - chunk < most ? chunks : chunk + most, first,
+            run_tile(c, job, begin, chunk, chunks - chunk < most ? chunks : chunk + most, first,
                      end - first < FRBM_TILE ? end - first : FRBM_TILE, 0, scratch);
 }
