@@ -189,6 +189,73 @@ static void small_models(void) {
     free_model(&rbm);
 }
 
+/* Updates by slices: stops, divergence and the data term, at sizes where slices and strips are whole or not. */
+static void slices(int visible, int hidden, size_t n, size_t p, size_t batch, size_t n_chains) {
+    enum { MOST = 4000 };
+    frbm_rbm_t rbm = make_model(visible, n, hidden, p);
+    const size_t words = frbm_bit_words(n);
+    uint64_t *bits = (uint64_t *)block(MOST * words * sizeof *bits);
+    for (size_t i = 0; i < MOST * words; ++i)
+        bits[i] = (uint64_t)(uniform() * 18446744073709551615.0) &
+                  frbm_bit_mask(n - i % words * 64 < 64 ? n - i % words * 64 : 64);
+    const frbm_data_t data = {.packed = 1, .n_rows = MOST, .bits = bits},
+                      few = {.packed = 1, .n_rows = batch, .bits = bits};
+    frbm_train_options_t options = {.k = 2,
+                                    .batch_size = batch,
+                                    .persistent = n_chains > 0,
+                                    .n_chains = n_chains,
+                                    .momentum = 0.5,
+                                    .weight_decay = 1e-3};
+    const frbm_rng_t rng = {.key = 7};
+    const size_t values = n * p + n + p;
+    float *good = (float *)block(n * p * sizeof *good);
+    double *terms[2] = {(double *)block(values * sizeof(double)),
+                        (double *)block(values * sizeof(double))};
+    frbm_train_t t;
+    frbm_exec_t exec;
+    frbm_exec_init(&exec);
+    for (int threads = 1; threads <= 4; threads += 3) {
+        exec.n_threads = threads;
+        exec.poll = NULL;
+        const size_t size = frbm_train_workspace_size(&rbm, &data, &options, threads);
+        void *workspace = block(size);
+        CHECK(frbm_train_init(&t, &rbm, &data, &options, threads, workspace, size) == FRBM_OK);
+        CHECK(t.buffers->is_sliced);
+        if (n_chains > 0) CHECK(frbm_train_start_chains(&t, &rng) == FRBM_OK);
+        memcpy(good, rbm.weights, n * p * sizeof *good);
+        CHECK(frbm_train_epoch(&t, 1, 1e30, &exec, 1) == FRBM_ERROR_DIVERGED);
+        CHECK(memcmp(good, rbm.weights, n * p * sizeof *good) == 0);
+        exec.poll = stop_at_once;
+        const int rc = frbm_train_epoch(&t, 2, 1e-3, &exec, 1); /* it may end before it is asked */
+        CHECK(rc == FRBM_OK || rc == FRBM_STOPPED);
+        exec.poll = NULL;
+        CHECK(frbm_train_epoch(&t, 3, 1e-3, &exec, 1) == FRBM_OK);
+        CHECK(frbm_rbm_check(&rbm) == FRBM_OK);
+        CHECK(t.last_chains == (n_chains > 0 ? n_chains : MOST % batch > 0 ? MOST % batch : batch));
+        int8_t *chains = (int8_t *)block(t.last_chains * n);
+        CHECK(frbm_train_store_chains(&t, chains, FRBM_INT8, (ptrdiff_t)n, 1) == FRBM_OK);
+        for (size_t i = 0; i < t.last_chains * n; ++i)
+            CHECK(chains[i] == 1 || chains[i] == (visible == FRBM_SPIN ? -1 : 0));
+        free(chains);
+        free(workspace);
+    }
+    /* The general way, where norms are looked at. */
+    for (int general = 0; general < 2; ++general) {
+        options.max_norm = general ? 1e9 : 0;
+        const size_t size = frbm_train_workspace_size(&rbm, &few, &options, 3);
+        void *workspace = block(size);
+        exec.n_threads = 3;
+        CHECK(frbm_train_init(&t, &rbm, &few, &options, 3, workspace, size) == FRBM_OK);
+        CHECK(t.buffers->is_sliced == !general);
+        double *term = terms[general];
+        CHECK(frbm_train_data_term(&t, &exec, term, term + n * p, term + n * p + n) == FRBM_OK);
+        free(workspace);
+    }
+    for (size_t i = 0; i < values; ++i) CHECK(fabs(terms[0][i] - terms[1][i]) < 1e-4);
+    free(good), free(bits), free(terms[0]), free(terms[1]);
+    free_model(&rbm);
+}
+
 /* With a source of moments: errors and stops of the source, and the data term by itself. */
 static void sources(void) {
     frbm_rbm_t rbm = make_model(FRBM_BERNOULLI, N, FRBM_SPIN, P);
@@ -277,6 +344,10 @@ int main(void) {
             }
     stops_and_divergence();
     small_models();
+    slices(FRBM_BERNOULLI, FRBM_BERNOULLI, 129, 1, 10, 0);
+    slices(FRBM_SPIN, FRBM_GAUSSIAN, 300, 70, 16, 0);
+    slices(FRBM_BERNOULLI, FRBM_SPIN, 256, 64, 50, 7);
+    slices(FRBM_SPIN, FRBM_BERNOULLI, 500, 65, 3, 100);
     sources();
     return 0;
 }

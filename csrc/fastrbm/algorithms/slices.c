@@ -1,15 +1,15 @@
 /*
  * The statistics of an update from few rows, by slices of the visible units.
  *
- * Ten rows of states are a kilobyte, the weights are hundreds: so a thread keeps the weights of its visible units,
- * their velocity and their transpose, and their states, none of which another thread ever reads or writes, and what
- * the threads send each other are sums. Every slice of FRBM_SLICE units adds its part of the hidden units' inputs up by itself; then
- * each thread adds the parts of its rows, in order of the slices, and draws. So all numbers are the same for every
- * number of threads. On a processor whose cores take 50 to 100 ns to hand a changed line of memory over, two threads
- * that share weights need twice as long for 784 x 64 and ten rows as one thread alone; with slices they need
- * half as long (docs/benchmarks.md).
+ * Ten rows of states are a kilobyte, the weights are hundreds. So a thread keeps the weights of its visible units,
+ * their velocity, their transpose and their states, none of which another thread ever reads or writes, and what the
+ * threads send each other are sums: every slice of FRBM_SLICE units adds up its part of the hidden units' inputs
+ * by itself; then each thread adds the parts of its rows, in order of the slices, and draws. All numbers are the same
+ * for every number of threads. Where the cores take a hundred nanoseconds to hand over a line of memory that was
+ * written, two threads that share weights need twice as long for 784 x 64 and ten rows as one thread alone; with
+ * slices they need two thirds of it (docs/benchmarks.md).
  *
- * An update meets 3 + 2 k times. Sums over slices are rounded otherwise than one sum over all units (phases.c).
+ * Threads meet 3 + 2 k times in an update. Sums over slices are rounded otherwise than sums over all units (phases.c).
  */
 #include "step.h"
 
@@ -46,7 +46,7 @@ static void add_slices(const frbm_step_t *u, int which, const void *states, size
     }
 }
 
-/* Of this thread's rows: the inputs and, where they are asked for, the means of the hidden units and their draws. */
+/* This thread's rows: the inputs of the hidden units and, where they are asked for, means and draws. */
 static void add_rows(const frbm_step_t *u, int which, size_t n_rows, frbm_phase_t *means,
                      double factor, const frbm_stream_t *stream) {
     const struct frbm_train_buffers *b = u->b;
@@ -61,9 +61,9 @@ static void add_rows(const frbm_step_t *u, int which, size_t n_rows, frbm_phase_
         char *inputs = tile_of(u, b->inputs[which], tile) + row;
         const frbm_tile_t part = {first, s->p - first < FRBM_TILE ? s->p - first : FRBM_TILE,
                                   end - begin, inputs};
-        u->exec->kernels->real[dtype].sum_tiles(
-            s->row_tiles, (end - begin) * FRBM_TILE, tile_of(u, b->partials[which], tile) + row,
-            all_tiles(u) / s->real, inputs);
+        u->exec->kernels->real[dtype].sum_tiles(s->row_tiles, (end - begin) * FRBM_TILE,
+                                                tile_of(u, b->partials[which], tile) + row,
+                                                all_tiles(u) / s->real, inputs);
         if (means != NULL)
             unit->mean(layer, dtype, u->exec->kernels, &part, 1, factor,
                        (char *)means->means + (begin * s->ldp + first) * s->real, s->ldp);
@@ -84,12 +84,12 @@ static void draw_visible(const frbm_step_t *u, uint64_t sweep) {
     const frbm_conditional_t down =
         frbm_visible_given_hidden(work, u->exec->kernels, u->b->weights_t, 1);
     const frbm_stream_t stream = frbm_step_stream(u, sweep, FRBM_PURPOSE_TRAIN_VISIBLE);
-    frbm_conditional_job_t job = {
-        .source = frbm_states_operand(&work->hidden, work->dtype, u->b->hidden),
-        .n_rows = u->n_chains,
-        .beta = 1,
-        .stream = &stream,
-        .stride = FRBM_SLICE_WORDS * sizeof(uint64_t)};
+    frbm_conditional_job_t job = {.source =
+                                      frbm_states_operand(&work->hidden, work->dtype, u->b->hidden),
+                                  .n_rows = u->n_chains,
+                                  .beta = 1,
+                                  .stream = &stream,
+                                  .stride = FRBM_SLICE_WORDS * sizeof(uint64_t)};
     for (size_t slice = own.begin; slice < own.end; ++slice) {
         const size_t first = slice * FRBM_SLICE;
         job.states = frbm_slice_of(u->b, u->b->model.states, slice);
@@ -139,32 +139,37 @@ static void turn(const frbm_step_t *u, const void *states, size_t n_rows, uint64
     }
 }
 
+int frbm_positive_slices(const frbm_step_t *u, const frbm_epoch_t *epoch) {
+    struct frbm_train_buffers *b = u->b;
+    const int has_chains = u->n_chains > 0, from_data = frbm_step_from_data(u);
+    const frbm_stream_t draw = frbm_step_stream(u, u->sweep, FRBM_PURPOSE_TRAIN_HIDDEN);
+    add_slices(u, OF_DATA, u->data, u->n_rows);
+    if (has_chains && !from_data) add_slices(u, OF_CHAINS, b->model.states, u->n_chains);
+    turn(u, u->data, u->n_rows, b->data.states_t);
+    frbm_team_barrier(u->team);
+    if (epoch->rc != FRBM_OK) return 0;
+    add_rows(u, OF_DATA, u->n_rows, &b->data, u->data_factor,
+             has_chains && from_data ? &draw : NULL);
+    if (has_chains && !from_data) add_rows(u, OF_CHAINS, u->n_chains, NULL, 0, &draw);
+    frbm_team_barrier(u->team);
+    hidden_gradient(u, OF_DATA, u->n_rows, &b->data, u->data_factor);
+    return 1;
+}
+
 int frbm_step_slices(const frbm_step_t *u, const frbm_epoch_t *epoch) {
     struct frbm_train_buffers *b = u->b;
     const size_t k = u->t->options.k;
-    const int from_data = frbm_step_from_data(u);
-    frbm_stream_t draw = frbm_step_stream(u, u->sweep, FRBM_PURPOSE_TRAIN_HIDDEN);
-
-    add_slices(u, OF_DATA, u->data, u->n_rows);
-    if (!from_data) add_slices(u, OF_CHAINS, b->model.states, u->n_chains);
-    frbm_team_barrier(u->team);
-    if (epoch->rc != FRBM_OK) return 0;
-    add_rows(u, OF_DATA, u->n_rows, &b->data, u->data_factor, from_data ? &draw : NULL);
-    if (!from_data) add_rows(u, OF_CHAINS, u->n_chains, NULL, 0, &draw);
-    frbm_team_barrier(u->team);
-
+    if (!frbm_positive_slices(u, epoch)) return 0;
     for (size_t s = 1; s <= k; ++s) {
+        const frbm_stream_t draw = frbm_step_stream(u, u->sweep + s, FRBM_PURPOSE_TRAIN_HIDDEN);
         draw_visible(u, u->sweep + s - 1);
         add_slices(u, OF_CHAINS, b->model.states, u->n_chains);
         frbm_team_barrier(u->team);
-        draw = frbm_step_stream(u, u->sweep + s, FRBM_PURPOSE_TRAIN_HIDDEN);
         add_rows(u, OF_CHAINS, u->n_chains, s < k ? NULL : &b->model, u->model_factor,
                  s < k ? &draw : NULL);
         frbm_team_barrier(u->team);
     }
-    turn(u, u->data, u->n_rows, b->data.states_t);
     turn(u, b->model.states, u->n_chains, b->model.states_t);
-    hidden_gradient(u, OF_DATA, u->n_rows, &b->data, u->data_factor);
     hidden_gradient(u, OF_CHAINS, u->n_chains, &b->model, u->model_factor);
     return 1;
 }

@@ -28,7 +28,7 @@ typedef struct {
     double learning_rate;
     void *scratch;
     int exact; /* the model term comes from a source of moments */
-    frbm_units_t units[2]; /* this thread's share of the layers' parameters, and of the visible states in columns */
+    frbm_units_t units[2]; /* this thread's share of each layer, of its parameters that is */
 } frbm_step_t;
 
 static inline frbm_stream_t frbm_step_stream(const frbm_step_t *u, uint64_t step,
@@ -48,8 +48,11 @@ int frbm_step_phases(const frbm_step_t *u, frbm_epoch_t *epoch);
  * chains. */
 void frbm_positive_phase(const frbm_step_t *u, const frbm_stream_t *draw);
 
-/* The statistics where updates are made by slices. Returns 0 if epoch->rc says so. */
+/* The same where updates are made by slices. Returns 0 if epoch->rc says so. */
 int frbm_step_slices(const frbm_step_t *u, const frbm_epoch_t *epoch);
+
+/* Of the data alone, and the chains' first hidden states if there are chains. */
+int frbm_positive_slices(const frbm_step_t *u, const frbm_epoch_t *epoch);
 
 /* This thread's slices. */
 static inline frbm_units_t frbm_step_own_slices(const frbm_step_t *u) {

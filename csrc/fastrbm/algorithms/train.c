@@ -31,8 +31,8 @@ static double update_work(const frbm_rbm_t *rbm, const frbm_train_options_t *o, 
 #define MAX_SLICED_ROWS 128
 #define FEW_SUMS 65536.0
 
-static int has_slices(const frbm_rbm_t *rbm, const frbm_data_t *data,
-                      const frbm_train_options_t *o, size_t rows) {
+static int has_slices(const frbm_rbm_t *rbm, const frbm_data_t *data, const frbm_train_options_t *o,
+                      size_t rows) {
     const frbm_train_shape_t s = frbm_train_shape(rbm, 1);
     const double sums = (double)rows * (double)(s.row_tiles * s.lane_tiles * FRBM_TILE);
     return data->packed && o->moments == NULL && !o->samples && o->max_norm == 0 &&

@@ -21,7 +21,8 @@
 
 /* One side of the statistics of an update: the data, or the chains. */
 typedef struct {
-    void *states;       /* visible states: stored rows or, where there are slices, the rows of each slice, see
+    void *
+        states; /* visible states: stored rows or, where there are slices, the rows of each slice, see
                          * frbm_slice_of; of the data, two mini-batches in turn */
     uint64_t *states_t; /* discrete: bits of unit i in row i */
     void *means;        /* E[h | v] times a factor of sign and 1 / rows, padded rows */
@@ -35,7 +36,8 @@ typedef struct {
 /* Sizes that an update needs again and again. */
 typedef struct {
     size_t n, p, ldp, real;
-    size_t tile_rows, row_tiles, lane_tiles; /* of the gradient; rows are slices where there are such */
+    size_t tile_rows, row_tiles,
+        lane_tiles; /* of the gradient; rows are slices where there are such */
 } frbm_train_shape_t;
 
 static inline frbm_train_shape_t frbm_train_shape(const frbm_rbm_t *rbm, int is_sliced) {
@@ -43,8 +45,7 @@ static inline frbm_train_shape_t frbm_train_shape(const frbm_rbm_t *rbm, int is_
     /* A power of two of tiles of nearly one height: shares of threads are then equal. */
     size_t row_tiles = 1;
     while (row_tiles * FRBM_GRADIENT_ROWS < n) row_tiles *= 2;
-    const size_t tile_rows =
-        is_sliced ? FRBM_SLICE : ((n + row_tiles - 1) / row_tiles + 3) / 4 * 4;
+    const size_t tile_rows = is_sliced ? FRBM_SLICE : ((n + row_tiles - 1) / row_tiles + 3) / 4 * 4;
     const frbm_train_shape_t s = {n,
                                   p,
                                   frbm_padded(p),

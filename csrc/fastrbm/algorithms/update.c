@@ -239,8 +239,8 @@ static double step_tile(const frbm_step_t *u, const place_t *at, const frbm_few_
         const size_t row = at->row + r, n_rows = at->n_rows - r < height ? at->n_rows - r : height;
         const size_t offset = frbm_strip_at(n, u->shape.ldp, row, at->first) * real;
         const size_t ldt = b->is_sliced ? frbm_strip_width(ldn, row) : ldn;
-        const size_t t = b->is_sliced ? frbm_strip_at(u->shape.p, ldn, at->first, row)
-                                      : at->first * ldn + row;
+        const size_t t =
+            b->is_sliced ? frbm_strip_at(u->shape.p, ldn, at->first, row) : at->first * ldn + row;
         char *w = (char *)b->weights + offset, *velocity = (char *)b->velocity + offset;
         char *w_t = (char *)b->weights_t + t * real;
         if (few != NULL) {
@@ -265,8 +265,8 @@ static void step_weights(const frbm_step_t *u, double clip) {
     const frbm_units_t own = frbm_step_own_slices(u);
     const size_t height = own.end - own.begin;
     const size_t begin = b->is_sliced ? 0 : frbm_team_begin(u->team, n_tiles),
-                 end = b->is_sliced ? height * u->shape.lane_tiles
-                                    : frbm_team_end(u->team, n_tiles);
+                 end =
+                     b->is_sliced ? height * u->shape.lane_tiles : frbm_team_end(u->team, n_tiles);
     size_t first = SIZE_MAX;
     frbm_few_t few = {{NULL, NULL}, {0, 0}, 0, NULL};
     for (size_t i = begin; i < end; ++i) {
@@ -286,18 +286,18 @@ static frbm_step_t begin_update(frbm_train_t *t, const frbm_team_t *team, const 
                                 const frbm_batch_t *batch, size_t n_chains) {
     struct frbm_train_buffers *b = t->buffers;
     frbm_step_t u = {.t = t,
-                           .b = b,
-                           .team = team,
-                           .exec = epoch->poll.exec,
-                           .shape = b->shape,
-                           .n_rows = batch->n_rows,
-                           .n_chains = n_chains,
-                           .data_factor = 1.0 / (double)batch->n_rows,
-                           .model_factor = n_chains > 0 ? -1.0 / (double)n_chains : 0,
-                           .number = batch->number,
-                           .sweep = batch->number * (uint64_t)t->options.k,
-                           .data = frbm_train_rows(t, batch->number),
-                           .scratch = b->scratch + (size_t)team->thread * b->thread_scratch};
+                     .b = b,
+                     .team = team,
+                     .exec = epoch->poll.exec,
+                     .shape = b->shape,
+                     .n_rows = batch->n_rows,
+                     .n_chains = n_chains,
+                     .data_factor = 1.0 / (double)batch->n_rows,
+                     .model_factor = n_chains > 0 ? -1.0 / (double)n_chains : 0,
+                     .number = batch->number,
+                     .sweep = batch->number * (uint64_t)t->options.k,
+                     .data = frbm_train_rows(t, batch->number),
+                     .scratch = b->scratch + (size_t)team->thread * b->thread_scratch};
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
         const size_t n = frbm_rbm_layer(&b->work, side)->n;
         u.units[side].begin = frbm_team_begin(team, n);
@@ -348,7 +348,10 @@ int frbm_train_statistics(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t
 
     frbm_train_gather(t, team, epoch, &batch, 0);
     frbm_team_barrier(team);
-    frbm_positive_phase(&u, NULL);
+    if (b->is_sliced)
+        frbm_positive_slices(&u, epoch);
+    else
+        frbm_positive_phase(&u, NULL);
     if (frbm_poll_long_update(&u, epoch)) return 0;
 
     layer_gradients(&u);

@@ -161,18 +161,19 @@ static inline void columns_of_v4(const uint64_t *rows, size_t stride, size_t n_r
 #define LIST_GROUPS 1
 static inline size_t list_groups_v4(const uint64_t *words, size_t n_words, uint32_t *list) {
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-                  turn = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+                  turn =
+                      _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
     size_t n = 0;
     for (size_t w = 0; w < n_words; ++w) {
         const __m512i halves = _mm512_mask_set1_epi32(_mm512_set1_epi32((int)words[w]), 0xFF00,
                                                       (int)(words[w] >> 32)),
-                      value = _mm512_and_si512(_mm512_srlv_epi32(halves, turn),
-                                               _mm512_set1_epi32(15)),
+                      value =
+                          _mm512_and_si512(_mm512_srlv_epi32(halves, turn), _mm512_set1_epi32(15)),
                       group = _mm512_add_epi32(lane, _mm512_set1_epi32((int)(16 * w)));
         const __mmask16 some = _mm512_test_epi32_mask(value, value);
-        _mm512_storeu_si512(list + n,
-                            _mm512_maskz_compress_epi32(
-                                some, _mm512_or_si512(_mm512_slli_epi32(group, 4), value)));
+        _mm512_storeu_si512(
+            list + n,
+            _mm512_maskz_compress_epi32(some, _mm512_or_si512(_mm512_slli_epi32(group, 4), value)));
         n += (size_t)__builtin_popcount(some);
     }
     return n;
