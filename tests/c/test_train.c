@@ -223,8 +223,17 @@ static void slices(int visible, int hidden, size_t n, size_t p, size_t batch, si
         CHECK(t.buffers->is_sliced);
         if (n_chains > 0) CHECK(frbm_train_start_chains(&t, &rng) == FRBM_OK);
         memcpy(good, rbm.weights, n * p * sizeof *good);
+        int8_t *before = (int8_t *)block(n_chains * n + 1),
+               *after = (int8_t *)block(n_chains * n + 1);
+        before[0] = after[0] = 0;
+        if (n_chains > 0)
+            CHECK(frbm_train_store_chains(&t, before, FRBM_INT8, (ptrdiff_t)n, 1) == FRBM_OK);
         CHECK(frbm_train_epoch(&t, 1, 1e30, &exec, 1) == FRBM_ERROR_DIVERGED);
         CHECK(memcmp(good, rbm.weights, n * p * sizeof *good) == 0);
+        if (n_chains > 0)
+            CHECK(frbm_train_store_chains(&t, after, FRBM_INT8, (ptrdiff_t)n, 1) == FRBM_OK);
+        CHECK(memcmp(before, after, n_chains * n + 1) == 0 || n_chains == 0);
+        free(before), free(after);
         exec.poll = stop_at_once;
         const int rc = frbm_train_epoch(&t, 2, 1e-3, &exec, 1); /* it may end before it is asked */
         CHECK(rc == FRBM_OK || rc == FRBM_STOPPED);

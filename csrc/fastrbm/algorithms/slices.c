@@ -2,8 +2,8 @@
  * The statistics of an update from few rows, by slices of the visible units.
  *
  * Ten rows of states are a kilobyte, the weights are hundreds. So a thread keeps the weights of its visible units,
- * their velocity, their transpose and their states, none of which another thread ever reads or writes, and what the
- * threads send each other are sums: every slice of FRBM_SLICE units adds up its part of the hidden units' inputs
+ * their velocity, their transpose and their states to itself, and what the threads send each other are sums:
+ * every slice of FRBM_SLICE units adds up its part of the hidden units' inputs
  * by itself; then each thread adds the parts of its rows, in order of the slices, and draws. All numbers are the same
  * for every number of threads. Where the cores take a hundred nanoseconds to hand over a line of memory that was
  * written, two threads that share weights need twice as long for 784 x 64 and ten rows as one thread alone; with
@@ -139,6 +139,8 @@ static void turn(const frbm_step_t *u, const void *states, size_t n_rows, uint64
     }
 }
 
+/* Until the second barrier nothing is written that one thread reads after the update before, for all: parameters,
+ * chains, norms. */
 int frbm_positive_slices(const frbm_step_t *u, const frbm_epoch_t *epoch) {
     struct frbm_train_buffers *b = u->b;
     const int has_chains = u->n_chains > 0, from_data = frbm_step_from_data(u);

@@ -27,7 +27,7 @@ typedef struct {
     uint64_t key;
     double learning_rate;
     void *scratch;
-    int exact; /* the model term comes from a source of moments */
+    int exact;             /* the model term comes from a source of moments */
     frbm_units_t units[2]; /* this thread's share of each layer, of its parameters that is */
 } frbm_step_t;
 

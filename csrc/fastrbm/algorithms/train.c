@@ -27,16 +27,21 @@ static double update_work(const frbm_rbm_t *rbm, const frbm_train_options_t *o, 
 }
 
 /* Are updates from so many rows and chains, at most, made by slices of the visible units, see slices.c? They are where
- * the sums that slices send each other are few: in a corner of L2, or beside the weights. */
+ * the sums that slices send each other are few, in a corner of L2 or beside the weights, and where there are enough
+ * slices for several threads, or so little to do in each that more threads would be of no use. */
 #define MAX_SLICED_ROWS 128
 #define FEW_SUMS 65536.0
+#define MIN_SLICES 4
+#define SHORT_SLICE 5e5 /* multiply-adds of one product */
 
 static int has_slices(const frbm_rbm_t *rbm, const frbm_data_t *data, const frbm_train_options_t *o,
                       size_t rows) {
     const frbm_train_shape_t s = frbm_train_shape(rbm, 1);
     const double sums = (double)rows * (double)(s.row_tiles * s.lane_tiles * FRBM_TILE);
+    const double slice = (double)rows * FRBM_SLICE * (double)s.p;
     return data->packed && o->moments == NULL && !o->samples && o->max_norm == 0 &&
            s.row_tiles > 1 && rows <= MAX_SLICED_ROWS &&
+           (s.row_tiles >= MIN_SLICES || slice <= SHORT_SLICE) &&
            (sums <= FEW_SUMS || 8 * sums <= (double)s.n * (double)s.p) &&
            update_work(rbm, o, rows) <= LONG_UPDATE; /* else it is polled between its sweeps */
 }
@@ -195,22 +200,20 @@ int frbm_train_init(frbm_train_t *train, const frbm_rbm_t *rbm, const frbm_data_
 
 /* ------------------------------------------------------------------------------------ chains */
 
-/* The stored rows of the chains, outside of an epoch, which keeps the last good ones where slices are put together. */
+/* Where the rows of the chains are put before an epoch: where they stay, or where they wait for copy_to_slices, which is
+ * free outside of an epoch. */
 static void *chain_rows(const frbm_train_t *t) {
     return t->buffers->is_sliced ? t->buffers->good_chains : t->buffers->model.states;
 }
 
-/* Between these rows and slices, where there are such. */
-static void copy_chains(const frbm_train_t *t, size_t n_chains, int to_slices) {
+static void copy_to_slices(const frbm_train_t *t) {
     const struct frbm_train_buffers *b = t->buffers;
     const size_t words = frbm_bit_words(b->shape.n);
     for (size_t slice = 0; b->is_sliced && slice < b->shape.row_tiles; ++slice)
-        for (size_t c = 0; c < n_chains; ++c) {
-            uint64_t *row = (uint64_t *)b->good_chains + c * words + slice * FRBM_SLICE_WORDS;
-            uint64_t *part = frbm_slice_of(b, b->model.states, slice) + c * FRBM_SLICE_WORDS;
-            const size_t size = frbm_slice_words(&b->shape, slice) * sizeof *row;
-            memcpy(to_slices ? part : row, to_slices ? row : part, size);
-        }
+        for (size_t c = 0; c < t->options.n_chains; ++c)
+            memcpy(frbm_slice_of(b, b->model.states, slice) + c * FRBM_SLICE_WORDS,
+                   (const uint64_t *)b->good_chains + c * words + slice * FRBM_SLICE_WORDS,
+                   frbm_slice_words(&b->shape, slice) * sizeof(uint64_t));
 }
 
 int frbm_train_start_chains(frbm_train_t *train, const frbm_rng_t *rng) {
@@ -237,7 +240,7 @@ int frbm_train_start_chains(frbm_train_t *train, const frbm_rng_t *rng) {
             }
         }
     }
-    copy_chains(train, train->options.n_chains, 1);
+    copy_to_slices(train);
     return FRBM_OK;
 }
 
@@ -248,7 +251,7 @@ int frbm_train_load_chains(frbm_train_t *train, const frbm_array_t *visible, frb
     if (visible->n_rows != train->options.n_chains) return FRBM_ERROR_ARGUMENT;
     const int loaded = frbm_states_load(&train->rbm.visible, train->rbm.dtype, visible, 0,
                                         visible->n_rows, chain_rows(train), where);
-    if (loaded == FRBM_OK) copy_chains(train, visible->n_rows, 1);
+    if (loaded == FRBM_OK) copy_to_slices(train);
     return loaded;
 }
 
@@ -257,9 +260,21 @@ int frbm_train_store_chains(const frbm_train_t *train, void *out, int out_dtype,
     if (train == NULL || out == NULL) return FRBM_ERROR_ARGUMENT;
     if (!frbm_unit_can_store(frbm_unit(train->rbm.visible.unit), out_dtype))
         return FRBM_ERROR_DTYPE;
-    copy_chains(train, train->last_chains, 0);
-    frbm_states_store(&train->rbm.visible, train->rbm.dtype, train->last_chains, chain_rows(train),
-                      out, out_dtype, row_stride, col_stride);
+    const struct frbm_train_buffers *b = train->buffers;
+    const int dtype = train->rbm.dtype;
+    frbm_layer_t layer = train->rbm.visible;
+    if (!b->is_sliced)
+        frbm_states_store(&layer, dtype, train->last_chains, b->model.states, out, out_dtype,
+                          row_stride, col_stride);
+    for (size_t slice = 0; b->is_sliced && slice < b->shape.row_tiles; ++slice) {
+        const size_t first = slice * FRBM_SLICE, left = b->shape.n - first;
+        layer.n = left < FRBM_SLICE ? left : FRBM_SLICE;
+        for (size_t c = 0; c < train->last_chains; ++c)
+            frbm_states_store(
+                &layer, dtype, 1, frbm_slice_of(b, b->model.states, slice) + c * FRBM_SLICE_WORDS,
+                (char *)out + (ptrdiff_t)c * row_stride + (ptrdiff_t)first * col_stride, out_dtype,
+                row_stride, col_stride);
+    }
     return FRBM_OK;
 }
 
@@ -293,10 +308,7 @@ static void load_model(frbm_train_t *t) {
     struct frbm_train_buffers *b = t->buffers;
     const frbm_train_shape_t s = t->buffers->shape;
     copy_strips(&s, (char *)(uintptr_t)t->rbm.weights, (char *)b->weights, 1);
-    if (b->is_sliced)
-        transpose_to_strips(&s, t->rbm.weights, b->weights_t);
-    else
-        frbm_weights_transpose(&t->rbm, 0, s.p, b->weights_t);
+    transpose_to_strips(&s, t->rbm.weights, b->weights_t);
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
         const frbm_layer_t *layer = frbm_rbm_layer(&t->rbm, side);
         for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k)

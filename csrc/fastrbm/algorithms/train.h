@@ -2,10 +2,10 @@
  * The inside of frbm_train_t. train.c runs epochs; update.c is one update by a team of threads, of the parts that
  * step.h names. How an update is made is a function of the sizes and options alone: small.c, slices.c or phases.c.
  *
- * The caller's model holds the last good state. Training works on copies: the weights in strips
- * (rbm/conditional.h), their transpose (each direction of sampling reads the matrix along its own
- * units), and one velocity, so that four matrices exist in all. The gradient is never stored: a
- * tile of it is made and applied at once.
+ * The caller's model holds the last good state. Training works on copies: the weights and their transpose, both in
+ * strips (rbm/conditional.h; each direction of sampling reads the matrix along its own units), and one
+ * velocity, so that four matrices exist in all. The gradient is never stored: a tile of it is made and
+ * applied at once.
  */
 #ifndef FRBM_ALGORITHMS_TRAIN_H
 #define FRBM_ALGORITHMS_TRAIN_H
@@ -22,8 +22,7 @@
 /* One side of the statistics of an update: the data, or the chains. */
 typedef struct {
     void *
-        states; /* visible states: stored rows or, where there are slices, the rows of each slice, see
-                         * frbm_slice_of; of the data, two mini-batches in turn */
+        states; /* visible states: stored rows, or slices (frbm_slice_of); of the data, two mini-batches in turn */
     uint64_t *states_t; /* discrete: bits of unit i in row i */
     void *means;        /* E[h | v] times a factor of sign and 1 / rows, padded rows */
     double *gradient_h; /* of the hidden layer, a chunk of rows at a time */
@@ -42,10 +41,10 @@ typedef struct {
 
 static inline frbm_train_shape_t frbm_train_shape(const frbm_rbm_t *rbm, int is_sliced) {
     const size_t n = rbm->visible.n, p = rbm->hidden.n;
-    /* A power of two of tiles of nearly one height: shares of threads are then equal. */
-    size_t row_tiles = 1;
-    while (row_tiles * FRBM_GRADIENT_ROWS < n) row_tiles *= 2;
-    const size_t tile_rows = is_sliced ? FRBM_SLICE : ((n + row_tiles - 1) / row_tiles + 3) / 4 * 4;
+    /* Whole strips of the transpose; so many tiles that threads have nearly equal shares. */
+    const size_t tile_rows = is_sliced                     ? FRBM_SLICE
+                             : n <= 4 * FRBM_GRADIENT_ROWS ? FRBM_TILE
+                                                           : FRBM_GRADIENT_ROWS;
     const frbm_train_shape_t s = {n,
                                   p,
                                   frbm_padded(p),
@@ -65,9 +64,9 @@ struct frbm_train_buffers {
     int is_sliced;      /* are updates made by slices? Then there are, for data and chains, */
     void *partials[2];  /* sums of the hidden inputs over each slice: by slice, then by tile */
     void *inputs[2];    /* and over all: tiles of */
-    size_t sliced_rows; /* so many rows, at most */
+    size_t sliced_rows; /* so many rows: what a slice and a tile have room for */
     void *weights, *velocity;                 /* in strips */
-    void *weights_t;                          /* padded rows; strips where there are slices */
+    void *weights_t;                          /* strips of visible units */
     void *parameters[2][FRBM_MAX_PARAMETERS]; /* by side: working copies of what is learned, */
     void *velocities[2][FRBM_MAX_PARAMETERS];
     double *gradient[2]; /* and its gradient, n_learned n */

@@ -225,22 +225,21 @@ static frbm_few_t few_of(const frbm_step_t *u, const place_t *at) {
     return few;
 }
 
-/* The step of a tile, whose gradient or tables are made; returns the sum of its squares. Where the transpose is in
- * strips, a strip of it at a time. */
+/* The step of a tile, whose gradient or tables are made, a strip of the transpose at a time; returns the sum of its
+ * squares. */
 static double step_tile(const frbm_step_t *u, const place_t *at, const frbm_few_t *few,
                         const frbm_update_t *how) {
     struct frbm_train_buffers *b = u->b;
     const frbm_real_kernels_t *k = &u->exec->kernels->real[b->work.dtype];
     const size_t real = u->shape.real, n = u->shape.n, ldn = frbm_padded(n);
     const size_t ld = frbm_strip_width(u->shape.ldp, at->first);
-    const size_t height = b->is_sliced ? FRBM_TILE : at->n_rows;
     double norm = 0;
-    for (size_t r = 0; r < at->n_rows; r += height) {
-        const size_t row = at->row + r, n_rows = at->n_rows - r < height ? at->n_rows - r : height;
+    for (size_t r = 0; r < at->n_rows; r += FRBM_TILE) {
+        const size_t row = at->row + r, left = at->n_rows - r,
+                     n_rows = left < FRBM_TILE ? left : FRBM_TILE;
         const size_t offset = frbm_strip_at(n, u->shape.ldp, row, at->first) * real;
-        const size_t ldt = b->is_sliced ? frbm_strip_width(ldn, row) : ldn;
-        const size_t t =
-            b->is_sliced ? frbm_strip_at(u->shape.p, ldn, at->first, row) : at->first * ldn + row;
+        const size_t ldt = frbm_strip_width(ldn, row);
+        const size_t t = frbm_strip_at(u->shape.p, ldn, at->first, row);
         char *w = (char *)b->weights + offset, *velocity = (char *)b->velocity + offset;
         char *w_t = (char *)b->weights_t + t * real;
         if (few != NULL) {
@@ -348,10 +347,10 @@ int frbm_train_statistics(frbm_train_t *t, const frbm_team_t *team, frbm_epoch_t
 
     frbm_train_gather(t, team, epoch, &batch, 0);
     frbm_team_barrier(team);
-    if (b->is_sliced)
-        frbm_positive_slices(&u, epoch);
-    else
+    if (!b->is_sliced)
         frbm_positive_phase(&u, NULL);
+    else if (!frbm_positive_slices(&u, epoch))
+        return 0;
     if (frbm_poll_long_update(&u, epoch)) return 0;
 
     layer_gradients(&u);

@@ -127,9 +127,9 @@ static inline void columns_of_v4(const uint64_t *rows, size_t stride, size_t n_r
         }
         const __m512i both[2] = {low, high};
         for (size_t j = 0; j < n_cols; j += 8) {
-            __m128i eight[8];
-            memcpy(eight, &both[j / 32], sizeof both[0]);
-            _mm512_storeu_si512(columns + j, _mm512_cvtepu16_epi64(eight[j % 32 / 8]));
+            __m128i eights[4];
+            memcpy(eights, &both[j / 32], sizeof both[0]);
+            _mm512_storeu_si512(columns + j, _mm512_cvtepu16_epi64(eights[j % 32 / 8]));
         }
         return;
     }

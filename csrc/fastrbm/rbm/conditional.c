@@ -134,9 +134,7 @@ void frbm_conditional_run(const frbm_conditional_t *c, const frbm_conditional_jo
 
 void frbm_conditional_units(const frbm_conditional_t *c, const frbm_conditional_job_t *job,
                             size_t begin, size_t end, void *scratch) {
-    const size_t chunks = frbm_row_chunks(job->n_rows), most = FRBM_TILE_ROWS / FRBM_ROW_CHUNK;
     for (size_t first = begin; first < end; first += FRBM_TILE)
-        for (size_t chunk = 0; chunk < chunks; chunk += most)
-            run_tile(c, job, begin, chunk, chunks - chunk < most ? chunks : chunk + most, first,
-                     end - first < FRBM_TILE ? end - first : FRBM_TILE, 0, scratch);
+        run_tile(c, job, begin, 0, frbm_row_chunks(job->n_rows), first,
+                 end - first < FRBM_TILE ? end - first : FRBM_TILE, 0, scratch);
 }

@@ -83,8 +83,8 @@ size_t frbm_conditional_scratch(int dtype);
 /* This thread's share of the job; no barrier inside. */
 void frbm_conditional_run(const frbm_conditional_t *c, const frbm_conditional_job_t *job,
                           const frbm_team_t *team, void *scratch);
-/* The units [begin, end) of all rows, by the calling thread; begin is a multiple of FRBM_TILE. job->states are rows of
- * these units alone. */
+/* The units [begin, end) of all rows, at most FRBM_TILE_ROWS, by the calling thread; begin is a multiple of FRBM_TILE.
+ * job->states are rows of these units alone. */
 void frbm_conditional_units(const frbm_conditional_t *c, const frbm_conditional_job_t *job,
                             size_t begin, size_t end, void *scratch);
 
