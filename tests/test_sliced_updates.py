@@ -1,4 +1,4 @@
-"""Updates by slices of the visible units (csrc/fastrbm/algorithms/slices.c), beside the general way."""
+"""Updates by slices of the visible units (csrc/fastrbm/algorithms/slices.c)."""
 
 import adapters
 import numpy as np
@@ -13,7 +13,8 @@ pairs = pytest.mark.parametrize(
     [(v, h) for v in ("bernoulli", "spin") for h in ("bernoulli", "spin", "gaussian")],
 )
 
-#: Visible and hidden units: the least that has two slices, whole and part slices, and strips of 64 hidden units.
+#: Visible and hidden units: the least that has two slices, whole and part slices, and strips of
+#: 64 hidden units.
 SIZES = [(129, 1), (192, 10), (256, 64), (300, 65), (784, 33), (385, 130)]
 
 OPTIONS = {
@@ -31,7 +32,7 @@ OPTIONS = {
     "fixed weights": {"freeze": ("weights",)},
 }
 
-#: Gradients are never so long; but where their norm is looked at, updates are made in the general way.
+#: No gradient is so long; but where its norm is looked at, updates are made in the general way.
 GENERAL = {"max_norm": 1e9}
 
 
@@ -51,7 +52,7 @@ def check_equal(found, expected):
 
 
 def check_close(found, expected):
-    """Sums are rounded otherwise. In double precision no draw of a test is so close that it notices."""
+    """Sums are rounded otherwise; in double precision no draw of a test notices."""
     a, b = found.model, expected.model
     np.testing.assert_allclose(a.weights, b.weights, rtol=0, atol=1e-12)
     for layer, other in ((a.visible, b.visible), (a.hidden, b.hidden)):
