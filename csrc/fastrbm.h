@@ -251,7 +251,7 @@ FRBM_MUST_CHECK int frbm_layer_sample(const frbm_layer_t *layer, int dtype, size
 typedef struct {
     frbm_rbm_t rbm;
     size_t n_chains;
-    void *weights_t;        /* (n_hidden, n_visible), rows padded */
+    void *weights_t;        /* (n_hidden, n_visible), in strips */
     void *visible, *hidden; /* packed states */
     void *keep;             /* clamped units, one bit each, or NULL */
     void *backup;           /* visible, then hidden states before a sweep that takes long */

@@ -232,7 +232,7 @@ static void slices(int visible, int hidden, size_t n, size_t p, size_t batch, si
         CHECK(memcmp(good, rbm.weights, n * p * sizeof *good) == 0);
         if (n_chains > 0)
             CHECK(frbm_train_store_chains(&t, after, FRBM_INT8, (ptrdiff_t)n, 1) == FRBM_OK);
-        CHECK(memcmp(before, after, n_chains * n + 1) == 0 || n_chains == 0);
+        CHECK(memcmp(before, after, n_chains * n + 1) == 0);
         free(before), free(after);
         exec.poll = stop_at_once;
         const int rc = frbm_train_epoch(&t, 2, 1e-3, &exec, 1); /* it may end before it is asked */

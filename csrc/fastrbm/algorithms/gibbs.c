@@ -62,7 +62,7 @@ int frbm_gibbs_init(frbm_gibbs_t *gibbs, const frbm_rbm_t *rbm, size_t n_chains,
     gibbs->rbm = *rbm;
     gibbs->n_chains = n_chains;
     take_all(gibbs, &w);
-    frbm_weights_transpose(rbm, 0, rbm->hidden.n, gibbs->weights_t);
+    frbm_weights_transpose(rbm, gibbs->weights_t);
     memset(gibbs->visible, 0, n_chains * gibbs->visible_stride);
     memset(gibbs->hidden, 0, n_chains * gibbs->hidden_stride);
     return FRBM_OK;
@@ -156,7 +156,7 @@ static void sweep(const frbm_gibbs_t *g, size_t begin, size_t end, double beta, 
     frbm_conditional_run(&up, &draw_hidden, team, scratch);
     frbm_team_barrier(team);
 
-    const frbm_conditional_t down = frbm_visible_given_hidden(rbm, exec->kernels, g->weights_t, 0);
+    const frbm_conditional_t down = frbm_visible_given_hidden(rbm, exec->kernels, g->weights_t);
     const frbm_conditional_job_t draw_visible = {
         .source = frbm_states_operand(&rbm->hidden, rbm->dtype, hidden),
         .n_rows = end - begin,

@@ -45,7 +45,7 @@ int frbm_rbm_conditional(const frbm_rbm_t *rbm, int side, const frbm_array_t *gi
     if (side == FRBM_VISIBLE) {
         weights_t =
             frbm_workspace_take(&w, frbm_matrix_size(rbm->hidden.n, rbm->visible.n, rbm->dtype));
-        frbm_weights_transpose(rbm, 0, rbm->hidden.n, weights_t);
+        frbm_weights_transpose(rbm, weights_t);
     }
     const size_t source_stride = frbm_states_stride(source, rbm->dtype);
     const size_t stride = frbm_states_stride(layer, rbm->dtype);
@@ -56,7 +56,7 @@ int frbm_rbm_conditional(const frbm_rbm_t *rbm, int side, const frbm_array_t *gi
 
     const frbm_conditional_t c = side == FRBM_HIDDEN
                                      ? frbm_hidden_given_visible(rbm, exec->kernels, NULL)
-                                     : frbm_visible_given_hidden(rbm, exec->kernels, weights_t, 0);
+                                     : frbm_visible_given_hidden(rbm, exec->kernels, weights_t);
     const ptrdiff_t item = (ptrdiff_t)frbm_dtype_size(out_dtype);
     const ptrdiff_t out_stride = (ptrdiff_t)layer->n * item;
     const size_t n_blocks = (n_rows + BLOCK_ROWS - 1) / BLOCK_ROWS;

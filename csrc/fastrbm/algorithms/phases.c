@@ -112,7 +112,7 @@ static void draw_hidden(const frbm_step_t *u, const void *visible, uint64_t swee
 static void draw_visible(const frbm_step_t *u, uint64_t sweep) {
     const frbm_rbm_t *work = &u->b->work;
     const frbm_conditional_t down =
-        frbm_visible_given_hidden(work, u->exec->kernels, u->b->weights_t, 1);
+        frbm_visible_given_hidden(work, u->exec->kernels, u->b->weights_t);
     const frbm_stream_t stream = frbm_step_stream(u, sweep, FRBM_PURPOSE_TRAIN_VISIBLE);
     const frbm_conditional_job_t job = {
         .source = frbm_states_operand(&work->hidden, work->dtype, u->b->hidden),

@@ -67,9 +67,9 @@ int frbm_reconstruction_error(const frbm_rbm_t *rbm, const frbm_array_t *v, void
     buffers_t unused;
     void *weights_t = frbm_workspace_take(&w, frbm_matrix_size(rbm->hidden.n, n, rbm->dtype));
     const size_t thread_bytes = take_thread(rbm, &measure, &unused);
-    frbm_weights_transpose(rbm, 0, rbm->hidden.n, weights_t);
+    frbm_weights_transpose(rbm, weights_t);
     const frbm_conditional_t up = frbm_hidden_given_visible(rbm, exec->kernels, NULL);
-    const frbm_conditional_t down = frbm_visible_given_hidden(rbm, exec->kernels, weights_t, 0);
+    const frbm_conditional_t down = frbm_visible_given_hidden(rbm, exec->kernels, weights_t);
     const size_t n_blocks = (v->n_rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
 #ifdef _OPENMP
 #pragma omp parallel for num_threads(n_threads) if (n_threads > 1) schedule(static)

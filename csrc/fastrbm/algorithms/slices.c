@@ -3,11 +3,11 @@
  *
  * Ten rows of states are a kilobyte, the weights are hundreds. So a thread keeps the weights of its visible units,
  * their velocity, their transpose and their states to itself, and what the threads send each other are sums:
- * every slice of FRBM_SLICE units adds up its part of the hidden units' inputs
- * by itself; then each thread adds the parts of its rows, in order of the slices, and draws. All numbers are the same
- * for every number of threads. Where the cores take a hundred nanoseconds to hand over a line of memory that was
- * written, two threads that share weights need twice as long for 784 x 64 and ten rows as one thread alone; with
- * slices they need two thirds of it (docs/benchmarks.md).
+ * every slice of FRBM_SLICE units adds up its part of the hidden units' inputs by itself; then each thread adds the
+ * parts of its rows, in order of the slices, and draws. All numbers are the same for every number of threads. Where
+ * the cores take a hundred nanoseconds to hand over a line of memory that was written, two threads that share
+ * weights need twice as long for 784 x 64 and ten rows as one thread alone; with slices they need two thirds
+ * of it (docs/benchmarks.md).
  *
  * Threads meet 3 + 2 k times in an update. Sums over slices are rounded otherwise than sums over all units (phases.c).
  */
@@ -82,7 +82,7 @@ static void draw_visible(const frbm_step_t *u, uint64_t sweep) {
     const frbm_rbm_t *work = &u->b->work;
     const frbm_units_t own = frbm_step_own_slices(u);
     const frbm_conditional_t down =
-        frbm_visible_given_hidden(work, u->exec->kernels, u->b->weights_t, 1);
+        frbm_visible_given_hidden(work, u->exec->kernels, u->b->weights_t);
     const frbm_stream_t stream = frbm_step_stream(u, sweep, FRBM_PURPOSE_TRAIN_VISIBLE);
     frbm_conditional_job_t job = {.source =
                                       frbm_states_operand(&work->hidden, work->dtype, u->b->hidden),

@@ -295,20 +295,11 @@ static void copy_strips(const frbm_train_shape_t *s, char *rows, char *strips, i
         }
 }
 
-/* The transpose of the caller's weights in strips of visible units. */
-static void transpose_to_strips(const frbm_train_shape_t *s, const void *rows, void *strips) {
-    const size_t ldn = frbm_padded(s->n);
-    for (size_t i = 0; i < s->n; ++i)
-        for (size_t j = 0; j < s->p; ++j)
-            memcpy((char *)strips + frbm_strip_at(s->p, ldn, j, i) * s->real,
-                   (const char *)rows + (i * s->p + j) * s->real, s->real);
-}
-
 static void load_model(frbm_train_t *t) {
     struct frbm_train_buffers *b = t->buffers;
     const frbm_train_shape_t s = t->buffers->shape;
     copy_strips(&s, (char *)(uintptr_t)t->rbm.weights, (char *)b->weights, 1);
-    transpose_to_strips(&s, t->rbm.weights, b->weights_t);
+    frbm_weights_transpose(&t->rbm, b->weights_t);
     for (int side = FRBM_VISIBLE; side <= FRBM_HIDDEN; ++side) {
         const frbm_layer_t *layer = frbm_rbm_layer(&t->rbm, side);
         for (int k = 0; k < frbm_unit(layer->unit)->n_learned; ++k)

@@ -21,8 +21,7 @@
 
 /* One side of the statistics of an update: the data, or the chains. */
 typedef struct {
-    void *
-        states; /* visible states: stored rows, or slices (frbm_slice_of); of the data, two mini-batches in turn */
+    void *states;       /* visible: stored rows, or slices; of the data, two mini-batches in turn */
     uint64_t *states_t; /* discrete: bits of unit i in row i */
     void *means;        /* E[h | v] times a factor of sign and 1 / rows, padded rows */
     double *gradient_h; /* of the hidden layer, a chunk of rows at a time */
@@ -35,8 +34,7 @@ typedef struct {
 /* Sizes that an update needs again and again. */
 typedef struct {
     size_t n, p, ldp, real;
-    size_t tile_rows, row_tiles,
-        lane_tiles; /* of the gradient; rows are slices where there are such */
+    size_t tile_rows, row_tiles, lane_tiles; /* of the gradient; a row of tiles may be a slice */
 } frbm_train_shape_t;
 
 static inline frbm_train_shape_t frbm_train_shape(const frbm_rbm_t *rbm, int is_sliced) {

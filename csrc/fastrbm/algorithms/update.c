@@ -254,30 +254,38 @@ static double step_tile(const frbm_step_t *u, const place_t *at, const frbm_few_
     return norm;
 }
 
-static void step_weights(const frbm_step_t *u, double clip) {
-    struct frbm_train_buffers *b = u->b;
+/* How many tiles are this thread's, and tile i of them: a share of all or, by slices, its rows of tiles. */
+static size_t own_tiles(const frbm_step_t *u) {
     const size_t n_tiles = u->shape.row_tiles * u->shape.lane_tiles;
+    const frbm_units_t own = frbm_step_own_slices(u);
+    return u->b->is_sliced ? (own.end - own.begin) * u->shape.lane_tiles
+                           : frbm_team_end(u->team, n_tiles) - frbm_team_begin(u->team, n_tiles);
+}
+static size_t own_tile(const frbm_step_t *u, size_t i) {
+    const size_t n_tiles = u->shape.row_tiles * u->shape.lane_tiles;
+    const frbm_units_t own = frbm_step_own_slices(u);
+    const size_t height = own.end - own.begin;
+    return u->b->is_sliced ? i / height * u->shape.row_tiles + own.begin + i % height
+                           : frbm_team_begin(u->team, n_tiles) + i;
+}
+
+static void step_weights(const frbm_step_t *u, double clip) {
     const frbm_update_t how = {u->t->options.momentum, u->t->options.weight_decay, u->learning_rate,
                                clip};
     if (u->t->options.frozen & FRBM_FREEZE_WEIGHTS) return;
     const int is_few = has_few_rows(u);
-    const frbm_units_t own = frbm_step_own_slices(u);
-    const size_t height = own.end - own.begin;
-    const size_t begin = b->is_sliced ? 0 : frbm_team_begin(u->team, n_tiles),
-                 end =
-                     b->is_sliced ? height * u->shape.lane_tiles : frbm_team_end(u->team, n_tiles);
+    const size_t n = own_tiles(u);
     size_t first = SIZE_MAX;
     frbm_few_t few = {{NULL, NULL}, {0, 0}, 0, NULL};
-    for (size_t i = begin; i < end; ++i) {
-        const size_t tile =
-            b->is_sliced ? i / height * u->shape.row_tiles + own.begin + i % height : i;
+    for (size_t i = 0; i < n; ++i) {
+        const size_t tile = own_tile(u, i);
         const place_t at = tile_at(u, tile);
         if (!is_few)
             gradient_tile(u, &at);
         else if (at.first != first) /* other hidden units */
             few = few_of(u, &at);
         first = at.first;
-        b->tile_norms[tile] = step_tile(u, &at, is_few ? &few : NULL, &how);
+        u->b->tile_norms[tile] = step_tile(u, &at, is_few ? &few : NULL, &how);
     }
 }
 

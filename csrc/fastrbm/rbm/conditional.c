@@ -17,7 +17,7 @@ frbm_conditional_t frbm_hidden_given_visible(const frbm_rbm_t *rbm, const frbm_k
 }
 
 frbm_conditional_t frbm_visible_given_hidden(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels,
-                                             const void *weights_t, int in_strips) {
+                                             const void *weights_t) {
     const frbm_conditional_t c = {&rbm->visible,
                                   rbm->dtype,
                                   kernels,
@@ -25,7 +25,7 @@ frbm_conditional_t frbm_visible_given_hidden(const frbm_rbm_t *rbm, const frbm_k
                                   weights_t,
                                   frbm_padded(rbm->visible.n),
                                   1,
-                                  in_strips};
+                                  1};
     return c;
 }
 
@@ -33,18 +33,18 @@ size_t frbm_matrix_size(size_t n_rows, size_t n_cols, int dtype) {
     return n_rows * frbm_padded(n_cols) * frbm_real_size(dtype);
 }
 
+/* A strip at a time: the rows of the source that it is made of stay in L1 while mu passes over them. */
 #define TRANSPOSE(T)                                                                               \
-    for (size_t i0 = 0; i0 < n; i0 += block)                                                       \
-        for (size_t mu = begin; mu < end; ++mu) {                                                  \
-            const T *from = (const T *)rbm->weights;                                               \
-            T *to = (T *)weights_t + mu * ld;                                                      \
-            for (size_t i = i0; i < n && i < i0 + block; ++i) to[i] = from[i * p + mu];            \
-            for (size_t i = n; i < ld; ++i) to[i] = 0;                                             \
+    for (size_t first = 0; first < n; first += FRBM_TILE)                                          \
+        for (size_t mu = 0; mu < p; ++mu) {                                                        \
+            const T *from = (const T *)rbm->weights + first * p + mu;                              \
+            T *to = (T *)weights_t + frbm_strip_at(p, ld, mu, first);                              \
+            const size_t width = frbm_strip_width(ld, first);                                      \
+            for (size_t i = 0; i < width; ++i) to[i] = first + i < n ? from[i * p] : 0;            \
         }
 
-void frbm_weights_transpose(const frbm_rbm_t *rbm, size_t begin, size_t end, void *weights_t) {
+void frbm_weights_transpose(const frbm_rbm_t *rbm, void *weights_t) {
     const size_t n = rbm->visible.n, p = rbm->hidden.n, ld = frbm_padded(n);
-    const size_t block = 64; /* rows of the source that stay in L1 while mu passes over them */
     if (rbm->dtype == FRBM_FLOAT32) {
         TRANSPOSE(float)
     } else {

@@ -50,14 +50,14 @@ typedef struct {
 /* p(hidden | visible) with the weights as they are, or in strips. */
 frbm_conditional_t frbm_hidden_given_visible(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels,
                                              const void *strips);
-/* p(visible | hidden) with the transposed weights in padded rows, or in strips. */
+/* p(visible | hidden) with the transposed weights, in strips. */
 frbm_conditional_t frbm_visible_given_hidden(const frbm_rbm_t *rbm, const frbm_kernels_t *kernels,
-                                             const void *weights_t, int in_strips);
+                                             const void *weights_t);
 
 /* Bytes of (rows, cols) reals in padded rows. */
 size_t frbm_matrix_size(size_t n_rows, size_t n_cols, int dtype);
-/* weights_t[mu][i] = weights[i][mu], rows padded, the padding zero: rows [begin, end) of it. */
-void frbm_weights_transpose(const frbm_rbm_t *rbm, size_t begin, size_t end, void *weights_t);
+/* weights_t[mu][i] = weights[i][mu], in strips, the padding zero. */
+void frbm_weights_transpose(const frbm_rbm_t *rbm, void *weights_t);
 
 /* What to do with the inputs; NULL members are left out. */
 typedef struct {
