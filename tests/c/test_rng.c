@@ -27,22 +27,29 @@ static void known_answers(void) {
 static void words_of_all_levels(void) {
     const frbm_stream_t stream =
         frbm_stream(0x0123456789abcdefu, 0x123456789au, FRBM_PURPOSE_GIBBS_HIDDEN, 77);
-    static const size_t shapes[][2] = {{1, 1}, {1, 64}, {16, 64}, {10, 10}, {3, 21}, {16, 1}};
     for (int level = 0; frbm_simd_level(level) != NULL; ++level) {
         frbm_exec_t exec;
         frbm_exec_init(&exec);
         CHECK(frbm_exec_set_simd(&exec, frbm_simd_level(level)) == FRBM_OK);
-        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; ++s) {
-            const size_t rows = shapes[s][0], n = shapes[s][1], blocks = (n + 3) / 4;
-            uint32_t *words = (uint32_t *)block((rows * blocks * 4 + 64) * sizeof *words);
-            uint32_t expected[64];
-            exec.kernels->random_words(&stream, 5, rows, 0, blocks, words);
-            for (size_t r = 0; r < rows; ++r) {
-                frbm_stream_words(&stream, (uint32_t)(5 + r), n, expected);
-                CHECK(memcmp(words + 4 * blocks * r, expected, n * sizeof *words) == 0);
+        for (size_t rows = 1; rows <= 17; ++rows)
+            for (size_t n = 1; n <= 96; n += n < 36 ? 1 : 12) {
+                const size_t blocks = (n + 3) / 4;
+                uint32_t *words =
+                    (uint32_t *)block((rows * blocks * 4 + FRBM_WORDS_SLACK) * sizeof *words);
+                uint32_t expected[96];
+                const uint32_t first = n % 2 == 0 ? 5 : 0xFFFFFFFFu - 80; /* rows wrap around */
+                exec.kernels->random_words(&stream, first, rows, 0, blocks, words);
+                for (size_t r = 0; r < rows; ++r) {
+                    frbm_stream_words(&stream, first + (uint32_t)r, n, expected);
+                    CHECK(memcmp(words + 4 * blocks * r, expected, n * sizeof *words) == 0);
+                }
+                /* blocks after the first ones */
+                exec.kernels->random_words(&stream, first, rows, 3, blocks, words);
+                const frbm_philox_block last =
+                    frbm_stream_block(&stream, first + (uint32_t)rows - 1, (uint32_t)blocks + 2);
+                CHECK(memcmp(words + 4 * (blocks * rows - 1), last.c, sizeof last.c) == 0);
+                free(words);
             }
-            free(words);
-        }
     }
 }
 

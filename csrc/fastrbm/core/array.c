@@ -167,7 +167,10 @@ int frbm_array_pack_row(const frbm_array_t *a, size_t row, double low, double hi
     const size_t n = a->n_cols;
     size_t i = 0;
     int ok = 1;
-    memset(bits, 0, frbm_bit_words(n) * sizeof *bits);
+    if (n <= 64)
+        bits[0] = 0; /* short rows are many */
+    else
+        memset(bits, 0, frbm_bit_words(n) * sizeof *bits);
 #if PACKS_BYTES
     if (stride == 1 && (a->dtype == FRBM_INT8 || (a->dtype == FRBM_UINT8 && low == 0))) {
         i = pack_bytes(p, n, low != 0, bits, &ok);

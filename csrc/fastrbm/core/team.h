@@ -79,11 +79,15 @@ static inline double frbm_barrier_waited(frbm_barrier_t *barrier) {
 }
 
 /* The share [begin, end) of n pieces of work. */
+static inline size_t frbm_team_share(const frbm_team_t *team, size_t n, int shares) {
+    /* Alone there is nothing to divide, and a small update would notice the divisions. */
+    return team->n_threads == 1 ? n * (size_t)shares : n * (size_t)shares / (size_t)team->n_threads;
+}
 static inline size_t frbm_team_begin(const frbm_team_t *team, size_t n) {
-    return n * (size_t)team->thread / (size_t)team->n_threads;
+    return frbm_team_share(team, n, team->thread);
 }
 static inline size_t frbm_team_end(const frbm_team_t *team, size_t n) {
-    return n * ((size_t)team->thread + 1) / (size_t)team->n_threads;
+    return frbm_team_share(team, n, team->thread + 1);
 }
 
 /* Threads worth starting for so many multiply-adds (a region costs some microseconds). */
