@@ -27,17 +27,20 @@ static void known_answers(void) {
 static void words_of_all_levels(void) {
     const frbm_stream_t stream =
         frbm_stream(0x0123456789abcdefu, 0x123456789au, FRBM_PURPOSE_GIBBS_HIDDEN, 77);
+    enum { GUARD = 64 };
     for (int level = 0; frbm_simd_level(level) != NULL; ++level) {
         frbm_exec_t exec;
         frbm_exec_init(&exec);
         CHECK(frbm_exec_set_simd(&exec, frbm_simd_level(level)) == FRBM_OK);
         for (size_t rows = 1; rows <= 17; ++rows)
-            for (size_t n = 1; n <= 96; n += n < 36 ? 1 : 12) {
+            for (size_t n = 1; n <= 96; n += n < 36 ? 1 : 4) {
                 const size_t blocks = (n + 3) / 4;
-                uint32_t *words =
-                    (uint32_t *)block((rows * blocks * 4 + FRBM_WORDS_SLACK) * sizeof *words);
+                const size_t used = rows * blocks * 4 + FRBM_WORDS_SLACK, size = used + 2 * GUARD;
+                uint32_t *all = (uint32_t *)block(size * sizeof *all), *words = all + GUARD;
+                memset(all, 0xA5, size * sizeof *all);
                 uint32_t expected[96];
-                const uint32_t first = n % 2 == 0 ? 5 : 0xFFFFFFFFu - 80; /* rows wrap around */
+                const uint32_t first =
+                    (rows + n / 4) % 2 == 0 ? 5 : 0xFFFFFFFFu - 80; /* rows wrap around */
                 exec.kernels->random_words(&stream, first, rows, 0, blocks, words);
                 for (size_t r = 0; r < rows; ++r) {
                     frbm_stream_words(&stream, first + (uint32_t)r, n, expected);
@@ -48,7 +51,9 @@ static void words_of_all_levels(void) {
                 const frbm_philox_block last =
                     frbm_stream_block(&stream, first + (uint32_t)rows - 1, (uint32_t)blocks + 2);
                 CHECK(memcmp(words + 4 * (blocks * rows - 1), last.c, sizeof last.c) == 0);
-                free(words);
+                for (size_t i = 0; i < GUARD; ++i)
+                    CHECK(all[i] == 0xA5A5A5A5u && words[used + i] == 0xA5A5A5A5u);
+                free(all);
             }
     }
 }

@@ -168,7 +168,7 @@ int frbm_array_pack_row(const frbm_array_t *a, size_t row, double low, double hi
     size_t i = 0;
     int ok = 1;
     if (n <= 64)
-        bits[0] = 0; /* short rows are many */
+        bits[0] = 0; /* without a call, since short rows are many */
     else
         memset(bits, 0, frbm_bit_words(n) * sizeof *bits);
 #if PACKS_BYTES

@@ -113,7 +113,8 @@ void frbm_stream_bit_words(const frbm_stream_t *s, uint32_t row, size_t n, uint3
 void frbm_stream_normals(const frbm_stream_t *s, size_t n, int dtype, void *out);
 
 /* Words of blocks first_block .. first_block + n_blocks of consecutive rows, n_rows x 4 n_blocks. Such a function may
- * overwrite FRBM_WORDS_SLACK words after them, since whole vectors are stored; the kernels have faster ones. */
+ * overwrite FRBM_WORDS_SLACK words after them, since whole vectors are stored; the kernels have faster ones,
+ * for n_rows n_blocks^2 < 2^32. */
 #define FRBM_WORDS_SLACK 64
 typedef void frbm_blocks_t(const frbm_stream_t *s, uint32_t first_row, size_t n_rows,
                            uint32_t first_block, size_t n_blocks, uint32_t *words);

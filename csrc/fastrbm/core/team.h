@@ -78,16 +78,19 @@ static inline double frbm_barrier_waited(frbm_barrier_t *barrier) {
     return 1e-9 * (double)atomic_load_explicit(&barrier->waited, memory_order_relaxed);
 }
 
-/* The share [begin, end) of n pieces of work. */
-static inline size_t frbm_team_share(const frbm_team_t *team, size_t n, int shares) {
+/* Where the shares of so many threads end, of n pieces of work. */
+static inline size_t frbm_team_bound(const frbm_team_t *team, size_t n, int threads) {
     /* Alone there is nothing to divide, and a small update would notice the divisions. */
-    return team->n_threads == 1 ? n * (size_t)shares : n * (size_t)shares / (size_t)team->n_threads;
+    return team->n_threads == 1 ? n * (size_t)threads
+                                : n * (size_t)threads / (size_t)team->n_threads;
 }
+
+/* The share [begin, end) of this one. */
 static inline size_t frbm_team_begin(const frbm_team_t *team, size_t n) {
-    return frbm_team_share(team, n, team->thread);
+    return frbm_team_bound(team, n, team->thread);
 }
 static inline size_t frbm_team_end(const frbm_team_t *team, size_t n) {
-    return frbm_team_share(team, n, team->thread + 1);
+    return frbm_team_bound(team, n, team->thread + 1);
 }
 
 /* Threads worth starting for so many multiply-adds (a region costs some microseconds). */
