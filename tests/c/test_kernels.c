@@ -12,12 +12,25 @@ static void random_reals(void *p, int dtype, size_t n) {
 }
 
 /* The ways of making products of bits: their results are the same, bit for bit. */
-static const char *const paths[] = {"auto", "tables", "rows"};
+static const struct {
+    const char *path;
+    int wide_tables; /* of level v4 */
+} ways[] = {{"auto", 0}, {"tables", 0}, {"tables", 1}, {"rows", 0}};
+enum { N_WAYS = sizeof ways / sizeof *ways };
+
+static void set_wide_tables(int wide) {
+#ifdef FRBM_HAVE_X86_LEVELS
+    frbm_wide_tables = wide;
+#else
+    (void)wide;
+#endif
+}
 
 static void products(frbm_exec_t exec, int dtype) {
     static const size_t sizes[][3] = {/* rows, depth, lanes */
-                                      {1, 1, 1},   {1, 65, 64},   {5, 7, 10},    {6, 32, 16},
-                                      {7, 33, 17}, {40, 150, 64}, {13, 129, 63}, {3, 64, 33}};
+                                      {1, 1, 1},     {1, 65, 64}, {5, 7, 10},
+                                      {6, 32, 16},   {7, 33, 17}, {40, 150, 64},
+                                      {13, 129, 63}, {3, 64, 33}, {2, 150, 32}};
     const double tolerance = dtype == FRBM_FLOAT32 ? 1e-4 : 1e-13;
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; ++s) {
         const size_t rows = sizes[s][0], depth = sizes[s][1], lanes = sizes[s][2];
@@ -31,10 +44,11 @@ static void products(frbm_exec_t exec, int dtype) {
         for (size_t r = 0; r < rows; ++r)
             for (size_t i = 0; i < depth; ++i)
                 bits[r * words + i / 64] |= (uint64_t)(uniform() < 0.4) << (i % 64);
-        for (int way = 0; way < 9; ++way) { /* bits, signs, reals, by every path */
+        for (int way = 0; way < 3 * N_WAYS; ++way) { /* bits, signs, reals, by every way */
             const int kind = way % 3;
-            CHECK(frbm_exec_set_kernel(&exec, paths[way / 3]) == FRBM_OK);
-            CHECK(strcmp(frbm_exec_kernel(&exec), paths[way / 3]) == 0);
+            CHECK(frbm_exec_set_kernel(&exec, ways[way / 3].path) == FRBM_OK);
+            CHECK(strcmp(frbm_exec_kernel(&exec), ways[way / 3].path) == 0);
+            set_wide_tables(ways[way / 3].wide_tables);
             const frbm_real_kernels_t *k = &exec.kernels->real[dtype];
             _Alignas(64) static double tiles[3][MAX_ROWS * FRBM_TILE];
             _Alignas(64) double tile[MAX_ROWS * FRBM_TILE], single[FRBM_TILE];

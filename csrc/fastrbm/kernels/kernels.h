@@ -10,8 +10,8 @@
  * update: inputs in both directions and both outer products of the gradient.
  *
  * Bits are taken four at a time. product_bits adds, for each group of four in order of k, the
- * partial sum ((w0 + w1) + w2) + w3 of the selected rows (signs: all four rows, each + or -). For
- * many rows the sixteen partial sums of a group come from a table; for few or sparse ones they are
+ * partial sum (w0 + w1) + (w2 + w3) of the selected rows (signs: all four rows, each + or -). For
+ * many rows the sixteen partial sums of a group come from a table; for few or sparse ones their halves are
  * added directly. Both give the same bits, as does every SIMD level, since the lanes of a tile never mix: so the
  * path may be chosen by what is fastest, and results do not depend on how work is cut into tiles.
  * Four bits cost one add per lane: 64 multiply-adds per 512-bit instruction, against 16 for an FMA.
@@ -253,6 +253,9 @@ extern const frbm_kernels_t frbm_kernels_baseline[FRBM_N_PATHS];
 #if (defined(__x86_64__) || defined(_M_X64)) && (defined(__GNUC__) || defined(__clang__))
 #define FRBM_HAVE_X86_LEVELS 1
 extern const frbm_kernels_t frbm_kernels_v3[FRBM_N_PATHS], frbm_kernels_v4[FRBM_N_PATHS];
+/* Does level v4 keep two entries of tables side by side? Known from the processor when the library is loaded; only
+ * speed depends on it. */
+extern int frbm_wide_tables;
 #endif
 #if defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
 #define FRBM_HAVE_NEON 1
