@@ -5,7 +5,7 @@
 
 For each number of rows and density of bits: GFLOP/s (2 N p flops a row, as if dense) by tables, by
 adding the selected rows, and as chosen; then the time of the choice over that of the faster one.
-The constants of the choice (TABLE_COST and its kin in csrc/fastrbm/kernels/kernels_body.inc) are
+The constants of the choice (frbm_product_costs_t of the levels in csrc/fastrbm/kernels) are
 fitted to this table. One thread; a call is `Rbm.mean` of the core, packing and sigmoids included.
 """
 

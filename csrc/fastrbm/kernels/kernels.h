@@ -226,6 +226,15 @@ typedef struct {
 /* How products of bits are made, see kernels_bits.inc: whichever is cheaper, or always one of the two. */
 #define FRBM_N_PATHS 3
 
+/* What the steps of such a product cost, in quarters of a cycle, for each group of four bits and entry of 16 lanes;
+ * fitted for float32 to 1 to 500 rows of density 0.02 to 0.5 (bench/kernels.py). */
+typedef struct {
+    unsigned table, look_up;            /* one table of four bits; looking a row up in it */
+    unsigned pair_tables, pair_look_up; /* two of two bits */
+    unsigned group[2]; /* of bits, not all zero, row by row: once, and for each entry */
+    unsigned signed_group[2];
+} frbm_product_costs_t;
+
 struct frbm_kernels_t {
     const char *name, *path;
     frbm_real_kernels_t real[2]; /* by FRBM_FLOAT32, FRBM_FLOAT64 */

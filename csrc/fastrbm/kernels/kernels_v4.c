@@ -25,16 +25,25 @@
 #define VBYTES 64
 #define ROW_BLOCK 8
 #define ENTRIES 2
-/* What costs what depends on the processor: tables are stores, looking up is loads. The first of each pair of costs is
- * fitted to an Intel processor with two loads and a store of 64 bytes a cycle, in half cycles; the second to AMD's
- * Zen 4 with one load a cycle and a store in two, in quarters. */
 #define WIDE_TABLES frbm_wide_tables
-#define TABLE_COST(n) ((WIDE_TABLES ? 26 : 130) * (n))
-#define LOOK_UP_COST(n) ((WIDE_TABLES ? 2 : 5) * (n))
-#define GROUP_COST(n) (WIDE_TABLES ? 8 + 4 * (n) : 24 + 12 * (n))
-#define SIGNED_GROUP_COST(n) (WIDE_TABLES ? 12 + 8 * (n) : 24 + 26 * (n))
 
 int frbm_wide_tables = 1;
+/* Tables are stores, and looking up is loads: the first costs are fitted to an Intel processor with two loads and a
+ * store of 64 bytes a cycle, the second to AMD's Zen 4, with one load a cycle and a store in two. */
+#define COSTS (frbm_wide_tables ? &two_loads_v4 : &one_load_v4)
+static const frbm_product_costs_t two_loads_v4 = {.table = 52,
+                                                  .look_up = 4,
+                                                  .pair_tables = 28,
+                                                  .pair_look_up = 8,
+                                                  .group = {16, 8},
+                                                  .signed_group = {24, 16}},
+                                  one_load_v4 = {.table = 130,
+                                                 .look_up = 5,
+                                                 .pair_tables = 56,
+                                                 .pair_look_up = 10,
+                                                 .group = {24, 12},
+                                                 .signed_group = {24, 26}};
+
 /* "amdfam19h" is Zen 3 and Zen 4, of which only the second is of this level; older compilers know neither. */
 #if defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11
 static __attribute__((constructor)) void choose_tables_v4(void) {
