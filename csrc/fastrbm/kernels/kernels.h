@@ -231,9 +231,16 @@ typedef struct {
 typedef struct {
     unsigned table, look_up;            /* one table of four bits; looking a row up in it */
     unsigned pair_tables, pair_look_up; /* two of two bits */
-    unsigned group[2]; /* of bits, not all zero, row by row: once, and for each entry */
+    unsigned sum;                       /* row by row: of two rows that are selected together, */
+    unsigned word;                      /* of a row's word of bits, whatever the entries, */
+    unsigned group[2]; /* and of each group in it that is not zero: once, and for each entry */
     unsigned signed_group[2];
 } frbm_product_costs_t;
+
+/* Where the sums of pair p of rows are: from at[e] + p step[e] on that of none of its two, of one, the other, both. */
+typedef struct {
+    uintptr_t at[4], step[4];
+} frbm_pairs_t;
 
 struct frbm_kernels_t {
     const char *name, *path;

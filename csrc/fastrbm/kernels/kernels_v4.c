@@ -35,13 +35,17 @@ static const frbm_product_costs_t two_loads_v4 = {.table = 52,
                                                   .look_up = 4,
                                                   .pair_tables = 28,
                                                   .pair_look_up = 8,
-                                                  .group = {16, 8},
+                                                  .sum = 12,
+                                                  .word = 80,
+                                                  .group = {4, 6},
                                                   .signed_group = {24, 16}},
                                   one_load_v4 = {.table = 130,
                                                  .look_up = 5,
                                                  .pair_tables = 56,
                                                  .pair_look_up = 10,
-                                                 .group = {24, 12},
+                                                 .sum = 22,
+                                                 .word = 92,
+                                                 .group = {3, 11},
                                                  .signed_group = {24, 26}};
 
 /* "amdfam19h" is Zen 3 and Zen 4, of which only the second is of this level; older compilers know neither. */
@@ -179,23 +183,32 @@ static inline void columns_of_v4(const uint64_t *rows, size_t stride, size_t n_r
     }
 }
 
-/* Lane g holds group g of a word; those that are not zero are moved together. */
+/* A lane is a group of half a word; the addresses of those that are not zero are moved together. */
 #define LIST_GROUPS 1
-static inline size_t list_groups_v4(const uint64_t *words, size_t n_words, uint32_t *list) {
-    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-                  turn =
-                      _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+static inline size_t list_groups_v4(const uint64_t *words, size_t n_words,
+                                    const frbm_pairs_t *pairs, uintptr_t *low, uintptr_t *high) {
+    const __m512i lane = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7),
+                  at = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)pairs->at)),
+                  step = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)pairs->step)),
+                  turn = _mm512_slli_epi64(lane, 2);
     size_t n = 0;
-    for (size_t w = 0; w < n_words; ++w) {
-        const __m512i halves = _mm512_mask_set1_epi32(_mm512_set1_epi32((int)words[w]), 0xFF00,
-                                                      (int)(words[w] >> 32)),
-                      value =
-                          _mm512_and_si512(_mm512_srlv_epi32(halves, turn), _mm512_set1_epi32(15)),
-                      group = _mm512_add_epi32(lane, _mm512_set1_epi32((int)(16 * w)));
-        const __mmask16 some = _mm512_test_epi32_mask(value, value);
-        _mm512_storeu_si512(
-            list + n,
-            _mm512_maskz_compress_epi32(some, _mm512_or_si512(_mm512_slli_epi32(group, 4), value)));
+    for (size_t half = 0; half < 2 * n_words; ++half) {
+        const uint64_t bits = words[half / 2] >> (half % 2 * 32);
+        const __m512i four = _mm512_and_si512(
+                          _mm512_srlv_epi64(_mm512_set1_epi64((long long)bits), turn),
+                          _mm512_set1_epi64(15)),
+                      e[2] = {_mm512_and_si512(four, _mm512_set1_epi64(3)),
+                              _mm512_srli_epi64(four, 2)};
+        const __mmask8 some = _mm512_test_epi64_mask(four, four);
+        uintptr_t *const lists[2] = {low + n, high + n};
+        for (int k = 0; k < 2; ++k) {
+            const __m512i p = _mm512_add_epi64(_mm512_slli_epi64(lane, 1),
+                                               _mm512_set1_epi64((long long)(16 * half) + k)),
+                          from = _mm512_add_epi64(
+                              _mm512_permutexvar_epi64(e[k], at),
+                              _mm512_mul_epu32(p, _mm512_permutexvar_epi64(e[k], step)));
+            _mm512_storeu_si512(lists[k], _mm512_maskz_compress_epi64(some, from));
+        }
         n += (size_t)__builtin_popcount(some);
     }
     return n;
