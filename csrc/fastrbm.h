@@ -151,8 +151,8 @@ FRBM_MUST_CHECK int frbm_exec_set_simd(frbm_exec_t *exec, const char *level);
 const char *frbm_exec_simd(const frbm_exec_t *exec);
 
 /* How products of binary states are made: "auto" (at first) takes the cheaper way for each, "tables" looks up
- * partial sums of four weights, "rows" adds the selected rows of weights. The numbers are the same, bit for
- * bit. */
+ * partial sums of four or two weights, "rows" adds the selected rows of weights. The numbers are the same, bit
+ * for bit. */
 FRBM_MUST_CHECK int frbm_exec_set_kernel(frbm_exec_t *exec, const char *path);
 const char *frbm_exec_kernel(const frbm_exec_t *exec);
 

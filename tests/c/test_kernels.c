@@ -5,7 +5,7 @@
 #include "fastrbm/kernels/kernels.h"
 #include "reals.h"
 
-enum { MAX_ROWS = 40, MAX_DEPTH = 150 };
+enum { MAX_ROWS = 40, MAX_DEPTH = 530 };
 
 static void random_reals(void *p, int dtype, size_t n) {
     for (size_t i = 0; i < n; ++i) set(p, dtype, i, 2 * uniform() - 1);
@@ -15,23 +15,27 @@ static void random_reals(void *p, int dtype, size_t n) {
 static const struct {
     const char *path;
     int wide_tables; /* of level v4 */
-} ways[] = {{"auto", 0}, {"tables", 0}, {"tables", 1}, {"rows", 0}};
+} ways[] = {{"auto", 0}, {"auto", 1}, {"tables", 0}, {"tables", 1}, {"rows", 0}};
 enum { N_WAYS = sizeof ways / sizeof *ways };
 
-static void set_wide_tables(int wide) {
+/* Returns what was set before. */
+static int set_wide_tables(int wide) {
+    int before = wide;
 #ifdef FRBM_HAVE_X86_LEVELS
+    before = frbm_wide_tables;
     frbm_wide_tables = wide;
-#else
-    (void)wide;
 #endif
+    return before;
 }
 
 static void products(frbm_exec_t exec, int dtype) {
     static const size_t sizes[][3] = {/* rows, depth, lanes */
-                                      {1, 1, 1},     {1, 65, 64}, {5, 7, 10},
-                                      {6, 32, 16},   {7, 33, 17}, {40, 150, 64},
-                                      {13, 129, 63}, {3, 64, 33}, {2, 150, 32}};
+                                      {1, 1, 1},    {1, 65, 64},   {5, 7, 10},    {6, 32, 16},
+                                      {7, 33, 17},  {40, 150, 64}, {13, 129, 63}, {3, 64, 33},
+                                      {2, 150, 32}, {20, 7, 21},   {3, 530, 35},  {30, 270, 64}};
+    static const double densities[] = {0.4, 0.05, 0.9};
     const double tolerance = dtype == FRBM_FLOAT32 ? 1e-4 : 1e-13;
+    const int wide = set_wide_tables(0);
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; ++s) {
         const size_t rows = sizes[s][0], depth = sizes[s][1], lanes = sizes[s][2];
         const size_t words = frbm_bit_words(depth), ldm = lanes + 3;
@@ -43,7 +47,7 @@ static void products(frbm_exec_t exec, int dtype) {
         memset(bits, 0, rows * words * sizeof *bits);
         for (size_t r = 0; r < rows; ++r)
             for (size_t i = 0; i < depth; ++i)
-                bits[r * words + i / 64] |= (uint64_t)(uniform() < 0.4) << (i % 64);
+                bits[r * words + i / 64] |= (uint64_t)(uniform() < densities[s % 3]) << (i % 64);
         for (int way = 0; way < 3 * N_WAYS; ++way) { /* bits, signs, reals, by every way */
             const int kind = way % 3;
             CHECK(frbm_exec_set_kernel(&exec, ways[way / 3].path) == FRBM_OK);
@@ -97,6 +101,7 @@ static void products(frbm_exec_t exec, int dtype) {
         free(values);
         free(bits);
     }
+    set_wide_tables(wide);
 }
 
 /* A word below it is a high unit: 2^32 p, from the rarer state's whole number. */

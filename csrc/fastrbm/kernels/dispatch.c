@@ -12,6 +12,19 @@ static const frbm_kernels_t *const levels[] = {frbm_kernels_baseline,
 #endif
                                                NULL};
 
+#ifdef FRBM_HAVE_X86_LEVELS
+int frbm_wide_tables = 1;
+/* "amdfam19h" is Zen 3 and Zen 4, of which only the second has level v4; older compilers know neither, and Apple's count
+ * their versions for themselves. */
+#if defined(__apple_build_version__)
+#elif defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11
+static __attribute__((constructor)) void choose_tables(void) {
+    __builtin_cpu_init();
+    frbm_wide_tables = !__builtin_cpu_is("amdfam19h");
+}
+#endif
+#endif
+
 /* Levels come plain first and each needs the one before it, so a machine runs a prefix of them. */
 static int n_runnable(void) {
     int n = 1;

@@ -11,9 +11,10 @@
  *
  * Bits are taken four at a time. product_bits adds, for each group of four in order of k, the
  * partial sum (w0 + w1) + (w2 + w3) of the selected rows (signs: all four rows, each + or -). For
- * many rows the sixteen partial sums of a group come from a table; for few or sparse ones their halves are
- * added directly. Both give the same bits, as does every SIMD level, since the lanes of a tile never mix: so the
- * path may be chosen by what is fastest, and results do not depend on how work is cut into tiles.
+ * many rows the sixteen partial sums of a group come from a table, for few ones its two halves do;
+ * for sparse ones, or the fewest, the selected rows are added. All give the same bits, as does every
+ * SIMD level, since the lanes of a tile never mix: so the path may be chosen by what is fastest, and
+ * results do not depend on how work is cut into tiles.
  * Four bits cost one add per lane: 64 multiply-adds per 512-bit instruction, against 16 for an FMA.
  *
  * product_values is a register-blocked matrix product, in order of k too (FMA where the level has
@@ -98,7 +99,7 @@ typedef struct {
 } frbm_small_gradient_t;
 
 /* The kernels of one real type. x, bias, ... point to float or double; tiles have FRBM_TILE lanes
- * a row, of which the first lanes count. */
+ * a row, of which the first lanes count. Bits from depth on, in the last word, are zero. */
 typedef struct {
     void (*product_bits)(const uint64_t *bits, size_t stride, int is_signed, size_t n_rows,
                          size_t depth, const void *m, size_t ldm, size_t lanes, int add,
@@ -226,14 +227,15 @@ typedef struct {
 /* How products of bits are made, see kernels_bits.inc: whichever is cheaper, or always one of the two. */
 #define FRBM_N_PATHS 3
 
-/* What the steps of such a product cost, in quarters of a cycle, for each group of four bits and entry of 16 lanes;
- * fitted for float32 to 1 to 500 rows of density 0.02 to 0.5 (bench/kernels.py). */
+/* What the steps of such a product cost, in quarters of a cycle; fitted for float32 to 1 to 500 rows of density 0.02 to
+ * 0.5 (bench/kernels.py). By tables, for each group of four bits and entry of 16 lanes: */
 typedef struct {
     unsigned table, look_up;            /* one table of four bits; looking a row up in it */
     unsigned pair_tables, pair_look_up; /* two of two bits */
-    unsigned sum;                       /* row by row: of two rows that are selected together, */
-    unsigned word;                      /* of a row's word of bits, whatever the entries, */
-    unsigned group[2]; /* and of each group in it that is not zero: once, and for each entry */
+    /* Row by row: */
+    unsigned sum;      /* of two rows that are selected together, for each entry; */
+    unsigned word;     /* of a row's word of bits, whatever the entries; */
+    unsigned group[2]; /* of a group in it that is not zero: once, and for each entry; */
     unsigned signed_group[2];
 } frbm_product_costs_t;
 
@@ -269,8 +271,8 @@ extern const frbm_kernels_t frbm_kernels_baseline[FRBM_N_PATHS];
 #if (defined(__x86_64__) || defined(_M_X64)) && (defined(__GNUC__) || defined(__clang__))
 #define FRBM_HAVE_X86_LEVELS 1
 extern const frbm_kernels_t frbm_kernels_v3[FRBM_N_PATHS], frbm_kernels_v4[FRBM_N_PATHS];
-/* Does level v4 keep two entries of tables side by side? Known from the processor when the library is loaded; only
- * speed depends on it. */
+/* Does this processor make two loads of 64 bytes a cycle, so that level v4 keeps two entries of tables side by side and
+ * counts their costs so? Found out when the library is loaded; only speed depends on it. */
 extern int frbm_wide_tables;
 #endif
 #if defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))

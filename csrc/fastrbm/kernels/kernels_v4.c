@@ -26,8 +26,6 @@
 #define ROW_BLOCK 8
 #define ENTRIES 2
 #define WIDE_TABLES frbm_wide_tables
-
-int frbm_wide_tables = 1;
 /* Tables are stores, and looking up is loads: the first costs are fitted to an Intel processor with two loads and a
  * store of 64 bytes a cycle, the second to AMD's Zen 4, with one load a cycle and a store in two. */
 #define COSTS (frbm_wide_tables ? &two_loads_v4 : &one_load_v4)
@@ -47,15 +45,6 @@ static const frbm_product_costs_t two_loads_v4 = {.table = 52,
                                                  .word = 92,
                                                  .group = {3, 11},
                                                  .signed_group = {24, 26}};
-
-/* "amdfam19h" is Zen 3 and Zen 4, of which only the second is of this level; older compilers know neither. */
-#if defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11
-static __attribute__((constructor)) void choose_tables_v4(void) {
-    __builtin_cpu_init();
-    frbm_wide_tables = !__builtin_cpu_is("amdfam19h");
-}
-#endif
-
 #define vu32 vu32_v4
 #define vu64 vu64_v4
 typedef uint32_t vu32 __attribute__((vector_size(VBYTES)));
@@ -184,9 +173,10 @@ static inline void columns_of_v4(const uint64_t *rows, size_t stride, size_t n_r
 }
 
 /* A lane is a group of half a word; the addresses of those that are not zero are moved together. */
-#define LIST_GROUPS 1
-static inline size_t list_groups_v4(const uint64_t *words, size_t n_words,
-                                    const frbm_pairs_t *pairs, uintptr_t *low, uintptr_t *high) {
+#define LIST_MANY_GROUPS 1
+static inline size_t list_many_groups_v4(const uint64_t *words, size_t n_words,
+                                         const frbm_pairs_t *pairs, uintptr_t *low,
+                                         uintptr_t *high) {
     const __m512i lane = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7),
                   at = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)pairs->at)),
                   step = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)pairs->step)),
@@ -206,7 +196,7 @@ static inline size_t list_groups_v4(const uint64_t *words, size_t n_words,
                                                _mm512_set1_epi64((long long)(16 * half) + k)),
                           from = _mm512_add_epi64(
                               _mm512_permutexvar_epi64(e[k], at),
-                              _mm512_mul_epu32(p, _mm512_permutexvar_epi64(e[k], step)));
+                              _mm512_mullo_epi64(p, _mm512_permutexvar_epi64(e[k], step)));
             _mm512_storeu_si512(lists[k], _mm512_maskz_compress_epi64(some, from));
         }
         n += (size_t)__builtin_popcount(some);
