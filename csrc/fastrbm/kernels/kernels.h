@@ -227,9 +227,10 @@ typedef struct {
 /* How products of bits are made, see kernels_bits.inc: whichever is cheaper, or always one of the two. */
 #define FRBM_N_PATHS 3
 
-/* What the steps of such a product cost, in quarters of a cycle; fitted for float32 to 1 to 500 rows of density 0.02 to
- * 0.5 (bench/kernels.py). By tables, for each group of four bits and entry of 16 lanes: */
+/* What the steps of such a product cost, in quarters of a cycle, for float32; what is fitted is so to 1 to 500 rows of
+ * density 0.02 to 0.5 (bench/kernels.py shows the choice). */
 typedef struct {
+    /* By tables, for each group of four bits and entry of 16 lanes: */
     unsigned table, look_up;            /* one table of four bits; looking a row up in it */
     unsigned pair_tables, pair_look_up; /* two of two bits */
     /* Row by row: */

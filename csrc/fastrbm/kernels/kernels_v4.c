@@ -26,8 +26,9 @@
 #define ROW_BLOCK 8
 #define ENTRIES 2
 #define WIDE_TABLES frbm_wide_tables
-/* Tables are stores, and looking up is loads: the first costs are fitted to an Intel processor with two loads and a
- * store of 64 bytes a cycle, the second to AMD's Zen 4, with one load a cycle and a store in two. */
+/* Tables are stores, and looking up is loads: the first costs are for Intel processors with two loads and a store of 64
+ * bytes a cycle (table, look_up and signed_group are fitted to one, the others estimated from it), the second are fitted
+ * to AMD's Zen 4, with one load a cycle and a store in two. */
 #define COSTS (frbm_wide_tables ? &two_loads_v4 : &one_load_v4)
 static const frbm_product_costs_t two_loads_v4 = {.table = 52,
                                                   .look_up = 4,
